@@ -1,0 +1,56 @@
+#include "base/clock_offset.h"
+
+bool clock_offset_on_exchanged(struct clock_offset *offset, struct instant sent_ours,
+                               struct instant received_peers, struct instant answered_peers,
+                               struct instant received_ours) {
+  /* A peer chooses its numbers: differences are taken unsigned and checked, not trusted. */
+  const int64_t elapsed_ns = (int64_t)((uint64_t)received_ours.ns - (uint64_t)sent_ours.ns);
+  const int64_t held_ns = (int64_t)((uint64_t)answered_peers.ns - (uint64_t)received_peers.ns);
+  if (elapsed_ns < 0 || held_ns < 0 || held_ns > elapsed_ns) {
+    return false;
+  }
+  const int64_t there_ns = (int64_t)((uint64_t)received_peers.ns - (uint64_t)sent_ours.ns);
+  const int64_t back_ns = (int64_t)((uint64_t)answered_peers.ns - (uint64_t)received_ours.ns);
+  offset->samples[offset->next] = (struct clock_offset_sample){
+      .offset_ns = there_ns / 2 + back_ns / 2 + (there_ns % 2 + back_ns % 2) / 2,
+      .round_trip_ns = elapsed_ns - held_ns};
+  offset->next = (offset->next + 1) % CLOCK_OFFSET_WINDOW;
+  if (offset->count < CLOCK_OFFSET_WINDOW) {
+    offset->count++;
+  }
+  offset->best = 0;
+  for (uint32_t i = 1; i < offset->count; i++) {
+    if (offset->samples[i].round_trip_ns < offset->samples[offset->best].round_trip_ns) {
+      offset->best = i;
+    }
+  }
+  return true;
+}
+
+struct duration clock_offset_estimate(const struct clock_offset *offset) {
+  return (struct duration){offset->count == 0 ? 0 : offset->samples[offset->best].offset_ns};
+}
+
+struct duration clock_offset_error(const struct clock_offset *offset) {
+  return offset->count == 0
+             ? duration_s(3600)
+             : (struct duration){offset->samples[offset->best].round_trip_ns / 2 + 1};
+}
+
+/* Saturating, since one side of the difference came from a peer. */
+static struct instant shifted(struct instant t, int64_t by_ns) {
+  int64_t result = 0;
+  if (__builtin_add_overflow(t.ns, by_ns, &result)) {
+    result = by_ns > 0 ? INT64_MAX : INT64_MIN;
+  }
+  return (struct instant){result};
+}
+
+struct instant clock_offset_to_ours(const struct clock_offset *offset, struct instant peers) {
+  const int64_t estimate_ns = clock_offset_estimate(offset).ns;
+  return shifted(peers, estimate_ns == INT64_MIN ? INT64_MAX : -estimate_ns);
+}
+
+struct instant clock_offset_to_peers(const struct clock_offset *offset, struct instant ours) {
+  return shifted(ours, clock_offset_estimate(offset).ns);
+}
