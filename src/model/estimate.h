@@ -1,0 +1,34 @@
+/* How long the next run of something will take, from how long the last ones took.
+ *
+ * The estimate is the largest of the last ESTIMATE_WINDOW measurements: with ten of them the 99th
+ * percentile (Clockwork, OSDI 2020, section 5.3). A measurement is kept as duration x GPU clock, so
+ * that a change of clock rescales the estimate at once instead of being learnt ten runs later.
+ * Ten runs after a slow one it is forgotten.
+ */
+#ifndef CLOCKWORK_MODEL_ESTIMATE_H
+#define CLOCKWORK_MODEL_ESTIMATE_H
+
+#include <stdint.h>
+
+#include "base/time.h"
+
+enum { ESTIMATE_WINDOW = 10 };
+
+struct estimate {
+  int64_t work[ESTIMATE_WINDOW]; /* ns x MHz */
+  int64_t largest;
+  uint8_t count;
+  uint8_t next;
+};
+
+/* Start from one prior measurement, which the first real one replaces. `clock_mhz` > 0; use any
+ * constant for what does not depend on the GPU clock (a transfer). */
+void estimate_init(struct estimate *estimate, struct duration prior, uint32_t clock_mhz);
+
+/* Durations below 1 ns count as 1 ns. O(ESTIMATE_WINDOW). */
+void estimate_on_measured(struct estimate *estimate, struct duration measured, uint32_t clock_mhz);
+
+/* At this clock, rounded up, at least 1 ns. O(1). */
+struct duration estimate_at(const struct estimate *estimate, uint32_t clock_mhz);
+
+#endif
