@@ -1,0 +1,346 @@
+#include "scheduler/demand.h"
+
+#include "base/check.h"
+#include "scheduler/policy.h"
+
+void demand_init(struct demand *demand, struct arena *arena, struct scheduler *scheduler) {
+  const struct scheduler_limits *limits = &scheduler->config.limits;
+  demand->scheduler = scheduler;
+  demand->requests = arena_take(arena, limits->requests, sizeof(struct demand_request));
+  demand->models = arena_take(arena, limits->models, sizeof(struct demand_model));
+  demand->gpus = arena_take(arena, limits->gpus, sizeof(struct demand_gpu));
+  heap_init(&demand->expiry, arena, limits->requests);
+  heap_init(&demand->priorities, arena, limits->models);
+  heap_init(&demand->loadable, arena, limits->gpus);
+  heap_init(&demand->paused, arena, limits->gpus);
+  list_init(&demand->postponed);
+}
+
+static struct demand_request *of_request(const struct demand *demand,
+                                         const struct request *request) {
+  return &demand->requests[pool_index(&demand->scheduler->requests, request)];
+}
+
+static void loadable_update(struct demand *demand, const struct gpu *gpu) {
+  struct demand_gpu *entry = &demand->gpus[gpu->gpu_id];
+  if (gpu->loads_count < SCHEDULER_LOADS_PER_GPU && !heap_contains(&entry->pause_node)) {
+    heap_set(&demand->loadable, &entry->lightness_node, entry->charged, entry->turn);
+  } else {
+    heap_discard(&demand->loadable, &entry->lightness_node);
+  }
+}
+
+static void postponed_discard(struct demand_model *entry) {
+  if (list_is_linked(&entry->of_postponed)) {
+    list_remove(&entry->of_postponed);
+  }
+}
+
+/* After its demand grew, or when it is to be tried again. */
+static void priority_update(struct demand *demand, const struct model *model) {
+  struct demand_model *entry = &demand->models[model->model_id];
+  postponed_discard(entry);
+  if (entry->unserved > 0) {
+    heap_set(&demand->priorities, &entry->priority_node, -entry->unserved, model->model_id);
+  } else {
+    heap_discard(&demand->priorities, &entry->priority_node);
+  }
+}
+
+/* After its demand shrank: no reason to try again if it is postponed. */
+static void priority_lower(struct demand *demand, const struct model *model) {
+  const struct demand_model *entry = &demand->models[model->model_id];
+  if (entry->unserved == 0 || heap_contains(&entry->priority_node)) {
+    priority_update(demand, model);
+  }
+}
+
+static void charge_gpu(struct demand *demand, struct demand_request *entry, struct gpu *gpu) {
+  entry->gpu = gpu;
+  demand->gpus[gpu->gpu_id].charged += entry->share;
+  if (heap_contains(&demand->gpus[gpu->gpu_id].lightness_node)) {
+    loadable_update(demand, gpu);
+  }
+}
+
+static void charge_unserved(struct demand *demand, struct demand_request *entry,
+                            const struct model *model) {
+  struct demand_model *of_model = &demand->models[model->model_id];
+  entry->gpu = NULL;
+  list_append(&of_model->unserved_requests, &entry->of_unserved);
+  of_model->unserved += entry->share;
+  priority_update(demand, model);
+}
+
+static void discharge(struct demand *demand, struct demand_request *entry,
+                      const struct model *model) {
+  if (entry->gpu != NULL) {
+    struct demand_gpu *of_gpu = &demand->gpus[entry->gpu->gpu_id];
+    of_gpu->charged -= entry->share;
+    if (heap_contains(&of_gpu->lightness_node)) {
+      loadable_update(demand, entry->gpu);
+    }
+    entry->gpu = NULL;
+  } else {
+    struct demand_model *of_model = &demand->models[model->model_id];
+    list_remove(&entry->of_unserved);
+    of_model->unserved -= entry->share;
+    priority_lower(demand, model);
+  }
+}
+
+/* A GPU that serves `share` more of the model: the first with time to spare among the next few in
+ * the model's round, which moves on past it, else the lightest of them; NULL if all are late. */
+static struct gpu *choose_holder(const struct demand *demand, struct model *model, int64_t share) {
+  struct gpu *best = NULL;
+  int64_t best_charged = 0;
+  uint32_t choices = DEMAND_HOLDERS;
+  if (model->residencies_count < choices) {
+    choices = model->residencies_count;
+  }
+  struct list *first = NULL;
+  for (; choices > 0 && (first = list_first(&model->residencies)) != NULL; choices--) {
+    list_remove(first);
+    list_append(&model->residencies, first);
+    struct gpu *gpu = LIST_ENTRY(first, struct residency, of_model)->gpu;
+    const int64_t charged = demand->gpus[gpu->gpu_id].charged;
+    if ((best == NULL || charged < best_charged) && !gpu_is_late(gpu, demand->scheduler->now)) {
+      best = gpu;
+      best_charged = charged;
+      if (charged + share <= DEMAND_SPARE) {
+        break;
+      }
+    }
+  }
+  return best;
+}
+
+static void charge(struct demand *demand, struct demand_request *entry, struct model *model) {
+  struct gpu *gpu = choose_holder(demand, model, entry->share);
+  if (gpu != NULL && demand->gpus[gpu->gpu_id].charged + entry->share <= DEMAND_CAPACITY) {
+    charge_gpu(demand, entry, gpu);
+  } else {
+    charge_unserved(demand, entry, model);
+  }
+}
+
+void demand_on_model_added(struct demand *demand, struct model *model) {
+  struct demand_model *entry = &demand->models[model->model_id];
+  CHECK_EQ(entry->unserved, 0);
+  list_init(&entry->unserved_requests);
+}
+
+void demand_on_queued(struct demand *demand, struct request *request) {
+  const struct scheduler_config *config = &demand->scheduler->config;
+  struct model *model = request->model;
+  const int64_t slo_ns = instant_since(request->deadline, request->arrived).ns;
+  const int64_t execute_ns = estimate_at(&model->execute[0], model->spec.clock_mhz).ns;
+  const int64_t transfer_ns = estimate_at(&model->load, 1).ns;
+  int64_t window_ns = slo_ns - transfer_ns - execute_ns - SCHEDULER_SAFETY_BUFFER.ns;
+  if (window_ns > DEMAND_WINDOW.ns) {
+    window_ns = DEMAND_WINDOW.ns;
+  }
+  if (window_ns < config->schedule_ahead.ns) {
+    window_ns = config->schedule_ahead.ns;
+  }
+  const struct instant until = instant_add(request->arrived, duration_ns(window_ns));
+  if (!instant_after(until, demand->scheduler->now)) {
+    return; /* queued again after a failed action: too old to count */
+  }
+  struct demand_request *entry = of_request(demand, request);
+  double share = (double)execute_ns / (double)window_ns * DEMAND_CAPACITY;
+  /* One request can't need more than a GPU. */
+  entry->share = share < 1 ? 1 : share > DEMAND_CAPACITY ? DEMAND_CAPACITY : (int64_t)share;
+  heap_insert(&demand->expiry, &entry->expiry_node, until.ns, request->sequence);
+  charge(demand, entry, model);
+}
+
+void demand_on_dequeued(struct demand *demand, struct request *request) {
+  struct demand_request *entry = of_request(demand, request);
+  if (heap_contains(&entry->expiry_node)) {
+    heap_remove(&demand->expiry, &entry->expiry_node);
+    discharge(demand, entry, request->model);
+  }
+}
+
+void demand_on_loading(struct demand *demand, struct residency *residency) {
+  struct demand_model *of_model = &demand->models[residency->model->model_id];
+  while (!list_is_empty(&of_model->unserved_requests)) {
+    struct demand_request *entry =
+        LIST_ENTRY(list_first(&of_model->unserved_requests), struct demand_request, of_unserved);
+    discharge(demand, entry, residency->model);
+    charge_gpu(demand, entry, residency->gpu);
+  }
+}
+
+void demand_on_unloaded(struct demand *demand, struct residency *residency) {
+  struct model *model = residency->model;
+  for (struct tree_node *at = model->queue.first; at != NULL; at = tree_next(at)) {
+    struct demand_request *entry = of_request(demand, TREE_ENTRY(at, struct request, of_queue));
+    if (heap_contains(&entry->expiry_node) && entry->gpu == residency->gpu) {
+      discharge(demand, entry, model);
+      charge(demand, entry, model);
+    }
+  }
+}
+
+void demand_on_gpu_up(struct demand *demand, struct gpu *gpu) {
+  demand->gpus[gpu->gpu_id] = (struct demand_gpu){.turn = demand->next_turn++};
+  loadable_update(demand, gpu);
+}
+
+void demand_on_gpu_lost(struct demand *demand, struct gpu *gpu) {
+  struct demand_gpu *entry = &demand->gpus[gpu->gpu_id];
+  CHECK_EQ(entry->charged, 0);
+  heap_discard(&demand->loadable, &entry->lightness_node);
+  heap_discard(&demand->paused, &entry->pause_node);
+}
+
+void demand_on_load_slots(struct demand *demand, struct gpu *gpu) {
+  if (instant_after(gpu->load_pause_until, demand->scheduler->now)) {
+    heap_set(&demand->paused, &demand->gpus[gpu->gpu_id].pause_node, gpu->load_pause_until.ns,
+             gpu->gpu_id);
+  }
+  loadable_update(demand, gpu);
+}
+
+static void end_pauses(struct demand *demand) {
+  while (heap_first_key(&demand->paused) <= demand->scheduler->now.ns) {
+    struct demand_gpu *entry =
+        HEAP_ENTRY(heap_first(&demand->paused), struct demand_gpu, pause_node);
+    heap_remove(&demand->paused, &entry->pause_node);
+    loadable_update(demand, pool_at(&demand->scheduler->gpus, (uint32_t)(entry - demand->gpus)));
+    demand_resume(demand);
+  }
+}
+
+void demand_expire(struct demand *demand) {
+  while (heap_first_key(&demand->expiry) <= demand->scheduler->now.ns) {
+    struct demand_request *entry =
+        HEAP_ENTRY(heap_first(&demand->expiry), struct demand_request, expiry_node);
+    const struct request *request =
+        pool_at(&demand->scheduler->requests, (uint32_t)(entry - demand->requests));
+    heap_remove(&demand->expiry, &entry->expiry_node);
+    discharge(demand, entry, request->model);
+  }
+  end_pauses(demand);
+}
+
+struct instant demand_wakeup(const struct demand *demand) {
+  return (struct instant){heap_first_key(&demand->paused)};
+}
+
+void demand_resume(struct demand *demand) {
+  const struct list *first = list_first(&demand->postponed);
+  if (first != NULL) {
+    const struct demand_model *entry = LIST_ENTRY(first, const struct demand_model, of_postponed);
+    priority_update(demand, &demand->scheduler->models[entry - demand->models]);
+  }
+}
+
+/* Weights that queued requests are about to need stay. */
+static bool may_evict(const void *self, const struct residency *victim) {
+  (void)self;
+  return victim->model->queue.count == 0;
+}
+
+struct candidates {
+  struct gpu *gpus[DEMAND_CHOICES];
+  uint32_t count;
+};
+
+/* The lightest GPUs with a free LOAD slot, taken out of `loadable`. */
+static void take_candidates(struct demand *demand, const struct model *model,
+                            struct candidates *ret_candidates) {
+  ret_candidates->count = 0;
+  while (ret_candidates->count < DEMAND_CHOICES && demand->loadable.count > 0) {
+    struct demand_gpu *entry =
+        HEAP_ENTRY(heap_first(&demand->loadable), struct demand_gpu, lightness_node);
+    if (model->residencies_count > 0 && entry->charged >= DEMAND_SPARE) {
+      break; /* all others are fuller still */
+    }
+    heap_remove(&demand->loadable, &entry->lightness_node);
+    ret_candidates->gpus[ret_candidates->count++] =
+        pool_at(&demand->scheduler->gpus, (uint32_t)(entry - demand->gpus));
+  }
+}
+
+static bool may_load(const struct demand *demand, const struct model *model,
+                     const struct gpu *gpu) {
+  return residency_find(demand->scheduler, model, gpu) == NULL &&
+         !gpu_is_late(gpu, demand->scheduler->now);
+}
+
+static struct gpu *load_on_one(struct demand *demand, struct model *model,
+                               const struct candidates *candidates) {
+  for (int needs_room = 0; needs_room <= 1; needs_room++) {
+    for (uint32_t i = 0; i < candidates->count; i++) {
+      struct gpu *gpu = candidates->gpus[i];
+      const bool lacks_room = gpu->pages_free < model->spec.weights_pages;
+      if (lacks_room == needs_room && may_load(demand, model, gpu) &&
+          policy_load(demand->scheduler, model, gpu, may_evict, NULL) != NULL) {
+        return gpu;
+      }
+    }
+  }
+  return NULL;
+}
+
+void demand_load(struct demand *demand) {
+  while (policy_has_room(demand->scheduler, 1) && demand->loadable.count > 0 &&
+         demand->priorities.count > 0) {
+    struct demand_model *entry =
+        HEAP_ENTRY(heap_first(&demand->priorities), struct demand_model, priority_node);
+    struct model *model = &demand->scheduler->models[entry - demand->models];
+    struct candidates candidates;
+    take_candidates(demand, model, &candidates);
+    const struct gpu *gpu = load_on_one(demand, model, &candidates);
+    if (gpu != NULL) {
+      demand->gpus[gpu->gpu_id].turn = demand->next_turn++;
+    } else {
+      heap_remove(&demand->priorities, &entry->priority_node);
+      list_append(&demand->postponed, &entry->of_postponed);
+    }
+    for (uint32_t i = 0; i < candidates.count; i++) {
+      loadable_update(demand, candidates.gpus[i]);
+    }
+  }
+}
+
+static void validate_requests(const struct demand *demand, const struct model *model,
+                              int64_t *charged_total) {
+  int64_t unserved = 0;
+  for (struct tree_node *at = model->queue.first; at != NULL; at = tree_next(at)) {
+    const struct demand_request *entry =
+        of_request(demand, TREE_ENTRY(at, struct request, of_queue));
+    if (heap_contains(&entry->expiry_node)) {
+      CHECK_EQ(entry->gpu == NULL, list_is_linked(&entry->of_unserved));
+      CHECK(entry->gpu == NULL || residency_find(demand->scheduler, model, entry->gpu) != NULL);
+      *(entry->gpu == NULL ? &unserved : charged_total) += entry->share;
+    }
+  }
+  CHECK_EQ(unserved, demand->models[model->model_id].unserved);
+}
+
+void demand_validate(const struct demand *demand) {
+  const struct scheduler *scheduler = demand->scheduler;
+  int64_t charged_total = 0;
+  for (uint32_t i = 0; i < scheduler->config.limits.models; i++) {
+    const struct demand_model *entry = &demand->models[i];
+    const bool is_postponed = list_is_linked(&entry->of_postponed);
+    CHECK_EQ(entry->unserved > 0, is_postponed || heap_contains(&entry->priority_node));
+    CHECK(!is_postponed || !heap_contains(&entry->priority_node));
+    if (scheduler->models[i].is_known) {
+      validate_requests(demand, &scheduler->models[i], &charged_total);
+    }
+  }
+  for (uint32_t i = 0; i < scheduler->config.limits.gpus; i++) {
+    const struct gpu *gpu = pool_at(&scheduler->gpus, i);
+    const struct demand_gpu *entry = &demand->gpus[i];
+    charged_total -= gpu == NULL ? 0 : entry->charged;
+    CHECK_EQ(heap_contains(&entry->lightness_node),
+             gpu != NULL && gpu->loads_count < SCHEDULER_LOADS_PER_GPU &&
+                 !heap_contains(&entry->pause_node));
+  }
+  CHECK_EQ(charged_total, 0);
+}

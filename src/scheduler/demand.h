@@ -1,0 +1,113 @@
+/* Demand: which models want more GPU time than the GPUs that hold them can give.
+ *
+ * A queued request counts while it is young enough for a LOAD to help it:
+ *   window = min(DEMAND_WINDOW, SLO - transfer - execution - safety buffer), at least
+ *            schedule_ahead
+ * after its arrival (the floor keeps models with tight SLOs loadable: their first requests can't
+ * profit, the ones after them can). Its demand is
+ *   estimate(batch 1) / window
+ * so the demands of one GPU's young requests reach 1 when they would keep it busy for the whole
+ * window: more comes in than it can run, the queue grows. (The published system divides by the SLO
+ * instead; with 100 ms and a window of 25 ms a GPU would then count as full only at four times what
+ * it can run, and a model would stay on one overloaded GPU beside idle ones.)
+ *
+ * Each request is charged to one GPU of those that hold its model or are loading it: the first with
+ * time to spare, else the lightest, of DEMAND_HOLDERS that take turns, as long as that GPU's total
+ * stays within its capacity of 1. What fits nowhere is
+ * the model's unserved demand, and that is its LOAD priority. A GPU that is late serves nobody, for
+ * all we know. Charging whole requests to the lightest of a few GPUs spreads demand in proportion
+ * to how lightly each is loaded, as the published system does by recomputing shares over all GPUs,
+ * at a cost that does not depend on their number.
+ *
+ * Pure; state beside the scheduler's. Cost of every call: O(log(requests + models + GPUs)), except
+ * demand_on_loading/unloaded: O(queued requests of that model).
+ */
+#ifndef CLOCKWORK_SCHEDULER_DEMAND_H
+#define CLOCKWORK_SCHEDULER_DEMAND_H
+
+#include "scheduler/state.h"
+
+enum {
+  DEMAND_HOLDERS = 4, /* looked at to charge a request */
+  DEMAND_CHOICES = 8, /* looked at to place a LOAD */
+  /* A whole GPU, in the unit that demand is counted in. */
+  DEMAND_CAPACITY = 1000000000,
+  /* A GPU below this has time to spare for a model that another holds already. Well below the
+   * capacity: under overload every GPU's charge wavers just below it, and a LOAD then only trades
+   * one GPU's backlog for another's and splits the batches. In the model cluster of
+   * tests/unit/scheduler/test_quality.c at twice its capacity: goodput +6 % and a quarter of the
+   * LOADs, against no margin at all; a quarter is worse than a half again. */
+  DEMAND_SPARE = DEMAND_CAPACITY / 2,
+};
+
+/* The published system's window for counting a request towards a LOAD. */
+#define DEMAND_WINDOW duration_ms(25)
+
+struct demand_request {
+  struct heap_node expiry_node; /* linked while it counts */
+  struct list of_unserved;      /* linked while charged to no GPU */
+  int64_t share;
+  struct gpu *gpu; /* charged to; NULL: unserved */
+};
+
+struct demand_model {
+  struct list unserved_requests;
+  int64_t unserved;
+  struct heap_node priority_node; /* in demand->priorities while unserved > 0 */
+  struct list of_postponed;       /* linked while unserved > 0 and it is left out there */
+};
+
+struct demand_gpu {
+  int64_t charged;
+  uint64_t turn; /* of equally light GPUs the one that waited longest loads next */
+  struct heap_node lightness_node; /* in demand->loadable while a LOAD slot is free */
+  struct heap_node pause_node;     /* in demand->paused after LOADs were refused */
+};
+
+struct demand {
+  struct scheduler *scheduler;
+  struct demand_request *requests; /* by pool index */
+  struct demand_model *models;     /* by model id */
+  struct demand_gpu *gpus;         /* by gpu id */
+  struct heap expiry;              /* of requests */
+  struct heap priorities;          /* of models, the most unserved first */
+  struct list postponed;           /* of models, the one that waited longest first */
+  uint64_t next_turn;
+  struct heap loadable; /* of GPUs, the lightest first */
+  struct heap paused;   /* of GPUs, by when they may load again */
+};
+
+void demand_init(struct demand *demand, struct arena *arena, struct scheduler *scheduler);
+void demand_on_model_added(struct demand *demand, struct model *model);
+void demand_on_queued(struct demand *demand, struct request *request);
+void demand_on_dequeued(struct demand *demand, struct request *request);
+/* The model's unserved requests move to this GPU. */
+void demand_on_loading(struct demand *demand, struct residency *residency);
+/* What was charged to this GPU for that model is unserved again, or moves to others. */
+void demand_on_unloaded(struct demand *demand, struct residency *residency);
+void demand_on_gpu_up(struct demand *demand, struct gpu *gpu);
+void demand_on_gpu_lost(struct demand *demand, struct gpu *gpu);
+/* Its LOAD slots changed. */
+void demand_on_load_slots(struct demand *demand, struct gpu *gpu);
+
+/* Forget what no longer counts at scheduler->now (nothing has to wake up for that: less demand
+ * never asks for an action), and end the pauses of GPUs that refused LOADs. */
+void demand_expire(struct demand *demand);
+
+/* When the next pause ends; INSTANT_NEVER if none is on. O(1). */
+struct instant demand_wakeup(const struct demand *demand);
+
+/* Start the LOADs that demand asks for and GPUs have slots and room for. Of the DEMAND_CHOICES
+ * lightest GPUs the first that needs no eviction is taken, else the first that can make room by
+ * evicting what no queued request waits for. A model that is held somewhere already needs one with
+ * capacity to spare. A model that finds no GPU is postponed until its demand grows or
+ * demand_resume() gives it another try. */
+void demand_load(struct demand *demand);
+
+/* Something changed on the GPUs: one postponed model gets another try. O(log models). */
+void demand_resume(struct demand *demand);
+
+/* CHECK that all sums are right. O(everything). */
+void demand_validate(const struct demand *demand);
+
+#endif

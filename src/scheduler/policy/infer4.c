@@ -1,0 +1,447 @@
+/* INFER4, the published scheduler: the most urgent batch first, the largest that fits.
+ *
+ * Published form: every queued request stands once per batch size in the strategy queue of each GPU
+ * that holds its model, ordered by the latest time at which that batch could start. Here the same
+ * decisions come from one entry per model and GPU, an offer, for the batch that would be chosen:
+ *   urgency = target of the batch's oldest request - estimate(batch on that GPU)
+ * An offer's key is never later than its urgency. It may be earlier (requests left since), which is
+ * put right when the offer comes to the top of its GPU; when an urgency becomes earlier (a new
+ * oldest request, enough requests for a larger batch) the model's offers are renewed at once.
+ *
+ * A request is offered where it will be taken at once, to one idle GPU that has nothing else on
+ * offer; if none of the next few GPUs in the model's round is, to OFFERS of them. So what waits
+ * stands at OFFERS GPUs at least: up to that many holders this is the published rule to the letter;
+ * beyond, a model on 4,096 GPUs costs no more per request than one on eight, because its offers
+ * are not more than OFFERS or the requests that wait, whichever is more.
+ *
+ * A GPU is given work while it is predicted to be free within schedule_ahead. LOADs follow demand
+ * (scheduler/demand.h).
+ */
+#include "base/check.h"
+#include "base/prng.h"
+#include "scheduler/demand.h"
+#include "scheduler/policy.h"
+
+/* In the model cluster of tests/unit/scheduler/test_quality.c two, four and eight make no
+ * difference that shows: one choice among several is what counts. Each costs two changes of a tree.
+ */
+enum { OFFERS = 4 };
+
+struct infer4_gpu {
+  struct tree offers;          /* of struct infer4_residency, the most urgent first */
+  struct heap_node ready_node; /* in infer4->ready while it has offers and could take one */
+};
+
+/* Who holds the model LOADED, in turns: those that it is offered to, longest first, and the rest.
+ */
+struct infer4_model {
+  struct list offered; /* of struct infer4_residency */
+  struct list waiting; /* of struct infer4_residency */
+  uint32_t offered_count;
+};
+
+struct infer4_residency {
+  struct tree_node offer; /* in its GPU's offers while its model offers to it */
+  struct list of_model;   /* in offered or waiting of its model while LOADED */
+  struct residency *residency;
+};
+
+struct infer4 {
+  struct scheduler *scheduler;
+  struct demand demand;
+  struct infer4_model *models;          /* by model id */
+  struct infer4_gpu *gpus;              /* by gpu id */
+  struct infer4_residency *residencies; /* by pool index */
+  struct heap ready;                    /* of GPUs, by when they want work */
+};
+
+static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
+  const struct scheduler_limits *limits = &scheduler->config.limits;
+  struct infer4 counted;
+  struct infer4 *infer4 = arena_take(arena, 1, sizeof(*infer4));
+  struct infer4 *built = infer4 != NULL ? infer4 : &counted;
+  built->scheduler = scheduler;
+  built->models = arena_take(arena, limits->models, sizeof(struct infer4_model));
+  built->gpus = arena_take(arena, limits->gpus, sizeof(struct infer4_gpu));
+  built->residencies = arena_take(arena, limits->residencies, sizeof(struct infer4_residency));
+  heap_init(&built->ready, arena, limits->gpus);
+  demand_init(&built->demand, arena, scheduler);
+  return infer4;
+}
+
+static struct infer4_gpu *of_gpu(const struct infer4 *infer4, const struct gpu *gpu) {
+  return &infer4->gpus[gpu->gpu_id];
+}
+
+static struct infer4_residency *of_residency(const struct infer4 *infer4,
+                                             const struct residency *residency) {
+  return &infer4->residencies[pool_index(&infer4->scheduler->residencies, residency)];
+}
+
+/* The GPU takes part again: it has offers, and its predicted free time is known. */
+static void ready_update(struct infer4 *infer4, const struct gpu *gpu) {
+  struct infer4_gpu *entry = of_gpu(infer4, gpu);
+  if (entry->offers.count == 0) {
+    heap_discard(&infer4->ready, &entry->ready_node);
+    return;
+  }
+  const struct instant wants_work =
+      instant_sub(gpu->free_at, infer4->scheduler->config.schedule_ahead);
+  heap_set(&infer4->ready, &entry->ready_node, wants_work.ns, gpu->gpu_id);
+}
+
+/* The largest batch kind that the waiting requests would fill. */
+static uint32_t fillable_kind(const struct model *model) {
+  uint32_t kind = model->kinds_usable - 1;
+  while (kind > 0 && model->spec.batch_sizes[kind] > model->queue.count) {
+    kind--;
+  }
+  return kind;
+}
+
+static const struct request *oldest_request(const struct model *model) {
+  return TREE_ENTRY(model->queue.first, const struct request, of_queue);
+}
+
+static void offer_withdraw(struct infer4 *infer4, struct infer4_residency *entry) {
+  struct infer4_model *of_model = &infer4->models[entry->residency->model->model_id];
+  tree_remove(&of_gpu(infer4, entry->residency->gpu)->offers, &entry->offer);
+  of_model->offered_count--;
+  list_remove(&entry->of_model);
+  list_append(&of_model->waiting, &entry->of_model);
+}
+
+static void offer_move(struct infer4 *infer4, struct infer4_residency *entry, int64_t key) {
+  struct tree *offers = &of_gpu(infer4, entry->residency->gpu)->offers;
+  tree_remove(offers, &entry->offer);
+  tree_insert(offers, &entry->offer, key, entry->residency->model->model_id);
+}
+
+static int64_t urgency_of(const struct residency *residency) {
+  const struct model *model = residency->model;
+  const struct duration estimate = policy_estimate(model, fillable_kind(model), residency->gpu);
+  return instant_sub(oldest_request(model)->target, estimate).ns;
+}
+
+/* The urgency may be earlier than when the offer was made. */
+static void offer_hasten(struct infer4 *infer4, struct infer4_residency *entry) {
+  const int64_t urgency = urgency_of(entry->residency);
+  if (urgency < entry->offer.key) {
+    offer_move(infer4, entry, urgency);
+  }
+}
+
+static void offer_make(struct infer4 *infer4, struct infer4_residency *entry) {
+  const struct residency *residency = entry->residency;
+  struct infer4_model *of_model = &infer4->models[residency->model->model_id];
+  list_remove(&entry->of_model);
+  list_append(&of_model->offered, &entry->of_model);
+  of_model->offered_count++;
+  tree_insert(&of_gpu(infer4, residency->gpu)->offers, &entry->offer, urgency_of(residency),
+              residency->model->model_id);
+  ready_update(infer4, residency->gpu);
+}
+
+/* Whether the GPU will take the model's oldest request as soon as it is asked. */
+static bool takes_at_once(const struct infer4 *infer4, const struct residency *residency) {
+  const struct gpu *gpu = residency->gpu;
+  const struct instant now = infer4->scheduler->now;
+  if (gpu->infers_count > 0 || of_gpu(infer4, gpu)->offers.count > 0 || gpu_is_late(gpu, now)) {
+    return false;
+  }
+  const struct instant end =
+      instant_add(gpu_guaranteed_start(gpu, now), policy_estimate(residency->model, 0, gpu));
+  return !instant_after(end, oldest_request(residency->model)->target);
+}
+
+/* Offer to one GPU that takes the request at once, of the next OFFERS in the model's round. */
+static bool offer_to_idle(struct infer4 *infer4, const struct model *model) {
+  struct infer4_model *of_model = &infer4->models[model->model_id];
+  struct list *first = NULL;
+  for (int i = 0; i < OFFERS && (first = list_first(&of_model->waiting)) != NULL; i++) {
+    struct infer4_residency *entry = LIST_ENTRY(first, struct infer4_residency, of_model);
+    if (takes_at_once(infer4, entry->residency)) {
+      offer_make(infer4, entry);
+      return true;
+    }
+    list_remove(first);
+    list_append(&of_model->waiting, first);
+    if (list_first(&of_model->waiting) == first) {
+      break; /* the only one */
+    }
+  }
+  return false;
+}
+
+static void offer_to_next(struct infer4 *infer4, const struct model *model) {
+  struct list *first = list_first(&infer4->models[model->model_id].waiting);
+  if (first != NULL) {
+    offer_make(infer4, LIST_ENTRY(first, struct infer4_residency, of_model));
+  }
+}
+
+static void infer4_on_model_added(void *self, struct model *model) {
+  struct infer4 *infer4 = self;
+  struct infer4_model *of_model = &infer4->models[model->model_id];
+  of_model->offered_count = 0;
+  list_init(&of_model->offered);
+  list_init(&of_model->waiting);
+  demand_on_model_added(&infer4->demand, model);
+}
+
+static void infer4_on_queued(void *self, struct request *request) {
+  struct infer4 *infer4 = self;
+  struct model *model = request->model;
+  struct infer4_model *of_model = &infer4->models[model->model_id];
+  demand_on_queued(&infer4->demand, request);
+  const bool is_first = model->queue.first == &request->of_queue;
+  const bool fills_a_batch =
+      model_batch_kind(&model->spec, model->queue.count) < model->kinds_usable;
+  if (is_first || fills_a_batch) {
+    for (struct list *at = of_model->offered.next; at != &of_model->offered; at = at->next) {
+      offer_hasten(infer4, LIST_ENTRY(at, struct infer4_residency, of_model));
+    }
+  }
+  if (!offer_to_idle(infer4, model)) {
+    while (of_model->offered_count < OFFERS && !list_is_empty(&of_model->waiting)) {
+      offer_to_next(infer4, model);
+    }
+  }
+}
+
+static void infer4_on_dequeued(void *self, struct request *request) {
+  struct infer4 *infer4 = self;
+  demand_on_dequeued(&infer4->demand, request);
+}
+
+static void infer4_on_loading(void *self, struct residency *residency) {
+  struct infer4 *infer4 = self;
+  demand_on_loading(&infer4->demand, residency);
+}
+
+static void infer4_on_loaded(void *self, struct residency *residency) {
+  struct infer4 *infer4 = self;
+  struct infer4_model *of_model = &infer4->models[residency->model->model_id];
+  struct infer4_residency *entry = of_residency(infer4, residency);
+  entry->residency = residency;
+  /* Workers join one after another with the same models: if all models had their GPUs in that order
+   * they would all turn to the same few at once. */
+  const uint64_t hash =
+      prng_mix((uint64_t)residency->model->model_id << 32 | residency->gpu->gpu_id);
+  for (uint64_t turns = hash % 4; turns > 0 && !list_is_empty(&of_model->waiting); turns--) {
+    struct list *first = list_first(&of_model->waiting);
+    list_remove(first);
+    list_append(&of_model->waiting, first);
+  }
+  list_append(&of_model->waiting, &entry->of_model);
+  if (residency->model->queue.count > 0) {
+    offer_make(infer4, entry);
+  }
+}
+
+static void infer4_on_unloaded(void *self, struct residency *residency) {
+  struct infer4 *infer4 = self;
+  struct infer4_residency *entry = of_residency(infer4, residency);
+  if (list_is_linked(&entry->of_model)) { /* it was LOADED, not LOADING */
+    if (entry->offer.is_linked) {
+      offer_withdraw(infer4, entry);
+    }
+    list_remove(&entry->of_model);
+  }
+  demand_on_unloaded(&infer4->demand, residency);
+}
+
+static void infer4_on_gpu_up(void *self, struct gpu *gpu) {
+  struct infer4 *infer4 = self;
+  CHECK_EQ(of_gpu(infer4, gpu)->offers.count, 0);
+  demand_on_gpu_up(&infer4->demand, gpu);
+}
+
+static void infer4_on_gpu_lost(void *self, struct gpu *gpu) {
+  struct infer4 *infer4 = self;
+  CHECK_EQ(of_gpu(infer4, gpu)->offers.count, 0);
+  heap_discard(&infer4->ready, &of_gpu(infer4, gpu)->ready_node);
+  demand_on_gpu_lost(&infer4->demand, gpu);
+}
+
+static void infer4_on_gpu_progress(void *self, struct gpu *gpu) {
+  struct infer4 *infer4 = self;
+  ready_update(infer4, gpu);
+  demand_on_load_slots(&infer4->demand, gpu);
+  demand_resume(&infer4->demand);
+}
+
+/* A batch that could start at `start`. */
+struct choice {
+  uint32_t kind;
+  struct request *first; /* it and those after it */
+};
+
+/* Whether requests at the head that come too late for this batch may be passed over. Not by a batch
+ * that they never had the time for: else a few with tight SLOs would starve among many with loose
+ * ones. */
+static bool may_pass_over(const struct request *first, struct duration estimate) {
+  const struct duration needed = duration_add(SCHEDULER_NETWORK_ALLOWANCE, estimate);
+  return instant_since(first->target, first->arrived).ns >= needed.ns;
+}
+
+/* The largest batch that waiting requests fill and whose every target it meets. Requests too old
+ * for it are passed over: they wait for a smaller one elsewhere or expire. False if even batch 1 is
+ * too late for all. Cost O(kinds x (log queue + batch)). */
+static bool choose_batch(const struct model *model, const struct gpu *gpu, struct instant start,
+                         struct choice *ret_choice) {
+  const struct request *oldest = oldest_request(model);
+  for (uint32_t kind = fillable_kind(model) + 1; kind-- > 0;) {
+    const struct duration estimate = policy_estimate(model, kind, gpu);
+    const struct instant end = instant_add(start, estimate);
+    struct tree_node *first = model->queue.first;
+    if (first->key < end.ns) {
+      if (kind > 0 && !may_pass_over(oldest, estimate)) {
+        continue;
+      }
+      first = tree_at_least(&model->queue, end.ns);
+      uint32_t found = 0;
+      for (struct tree_node *at = first; at != NULL && found < model->spec.batch_sizes[kind];
+           at = tree_next(at)) {
+        found++;
+      }
+      if (found < model->spec.batch_sizes[kind]) {
+        continue;
+      }
+    }
+    *ret_choice =
+        (struct choice){.kind = kind, .first = TREE_ENTRY(first, struct request, of_queue)};
+    return true;
+  }
+  return false;
+}
+
+static bool send_batch(struct infer4 *infer4, struct residency *residency,
+                       const struct choice *choice) {
+  const struct model *model = residency->model;
+  struct request *batch[MODEL_BATCH_MAX];
+  const uint32_t count = model->spec.batch_sizes[choice->kind];
+  struct tree_node *at = &choice->first->of_queue;
+  for (uint32_t i = 0; i < count; i++) {
+    batch[i] = TREE_ENTRY(at, struct request, of_queue);
+    at = tree_next(at);
+  }
+  return policy_infer(infer4->scheduler, residency, choice->kind, batch, count);
+}
+
+/* Give this GPU its most urgent batch. False: there is none, or it can't take more. */
+static bool give_work(struct infer4 *infer4, struct gpu *gpu) {
+  const struct infer4_gpu *entry = of_gpu(infer4, gpu);
+  const struct instant start = gpu_guaranteed_start(gpu, infer4->scheduler->now);
+  while (entry->offers.first != NULL) {
+    struct infer4_residency *offered =
+        TREE_ENTRY(entry->offers.first, struct infer4_residency, offer);
+    struct residency *residency = offered->residency;
+    struct model *model = residency->model;
+    struct choice choice;
+    if (model->queue.count == 0 || !choose_batch(model, gpu, start, &choice)) {
+      offer_withdraw(infer4, offered);
+      continue;
+    }
+    const int64_t urgency =
+        instant_sub(choice.first->target, policy_estimate(model, choice.kind, gpu)).ns;
+    if (urgency > offered->offer.key) {
+      offer_move(infer4, offered, urgency);
+      if (entry->offers.first != &offered->offer) {
+        continue; /* something else is more urgent after all */
+      }
+    }
+    if (!send_batch(infer4, residency, &choice)) {
+      return false;
+    }
+    if (model->queue.count == 0) {
+      offer_withdraw(infer4, offered);
+    } else {
+      offer_move(infer4, offered, urgency_of(residency));
+      if (infer4->models[model->model_id].offered_count < model->queue.count) {
+        offer_to_next(infer4, model); /* more waits than this GPU took */
+      }
+    }
+    return true;
+  }
+  return false;
+}
+
+static bool wants_work(const struct infer4 *infer4, const struct gpu *gpu) {
+  const struct instant now = infer4->scheduler->now;
+  const struct duration ahead = instant_since(gpu_free_at(gpu, now), now);
+  return ahead.ns <= infer4->scheduler->config.schedule_ahead.ns && !gpu_is_late(gpu, now);
+}
+
+static void infer4_plan(void *self) {
+  struct infer4 *infer4 = self;
+  const struct instant now = infer4->scheduler->now;
+  demand_expire(&infer4->demand);
+  while (heap_first_key(&infer4->ready) <= now.ns && policy_has_room(infer4->scheduler, 1)) {
+    struct infer4_gpu *entry =
+        HEAP_ENTRY(heap_first(&infer4->ready), struct infer4_gpu, ready_node);
+    struct gpu *gpu = pool_at(&infer4->scheduler->gpus, (uint32_t)(entry - infer4->gpus));
+    if (wants_work(infer4, gpu) && give_work(infer4, gpu)) {
+      ready_update(infer4, gpu);
+    } else {
+      /* Its next result, or its next offer, brings it back. */
+      heap_remove(&infer4->ready, &entry->ready_node);
+    }
+  }
+  demand_load(&infer4->demand);
+}
+
+static void infer4_validate(const void *self) {
+  const struct infer4 *infer4 = self;
+  const struct pool *residencies = &infer4->scheduler->residencies;
+  uint32_t offers = 0;
+  for (uint32_t i = 0; i < residencies->capacity; i++) {
+    const struct residency *residency = pool_at(residencies, i);
+    const struct infer4_residency *entry = &infer4->residencies[i];
+    const bool is_loaded = residency != NULL && residency->state == RESIDENCY_LOADED;
+    CHECK_EQ(list_is_linked(&entry->of_model), is_loaded);
+    CHECK(!entry->offer.is_linked || is_loaded);
+    CHECK(!is_loaded || entry->residency == residency);
+    offers += entry->offer.is_linked;
+  }
+  for (uint32_t i = 0; i < infer4->scheduler->gpus.capacity; i++) {
+    offers -= infer4->gpus[i].offers.count;
+  }
+  CHECK_EQ(offers, 0);
+  for (uint32_t i = 0; i < infer4->scheduler->config.limits.models; i++) {
+    const struct infer4_model *of_model = &infer4->models[i];
+    uint32_t offered = 0;
+    for (const struct list *at = of_model->offered.next; at != NULL && at != &of_model->offered;
+         at = at->next) {
+      CHECK(LIST_ENTRY(at, const struct infer4_residency, of_model)->offer.is_linked);
+      offered++;
+    }
+    CHECK_EQ(offered, of_model->offered_count);
+  }
+  demand_validate(&infer4->demand);
+}
+
+static struct instant infer4_wakeup(const void *self) {
+  const struct infer4 *infer4 = self;
+  return instant_min((struct instant){heap_first_key(&infer4->ready)},
+                     demand_wakeup(&infer4->demand));
+}
+
+const struct policy policy_infer4 = {
+    .name = "infer4",
+    .summary = "the published Clockwork scheduler: the most urgent batch first",
+    .keeps_deadlines = true,
+    .init = infer4_init,
+    .on_model_added = infer4_on_model_added,
+    .on_queued = infer4_on_queued,
+    .on_dequeued = infer4_on_dequeued,
+    .on_loading = infer4_on_loading,
+    .on_loaded = infer4_on_loaded,
+    .on_unloaded = infer4_on_unloaded,
+    .on_gpu_up = infer4_on_gpu_up,
+    .on_gpu_lost = infer4_on_gpu_lost,
+    .on_gpu_progress = infer4_on_gpu_progress,
+    .plan = infer4_plan,
+    .wakeup = infer4_wakeup,
+    .validate = infer4_validate,
+};

@@ -1,0 +1,265 @@
+/* What the scheduler knows: models, GPUs, weights on GPUs, requests, actions under way.
+ *
+ * Shared by the files of this folder and by the policies, nobody else. Policies read all of it and
+ * change it only through the functions of policy.h.
+ */
+#ifndef CLOCKWORK_SCHEDULER_STATE_H
+#define CLOCKWORK_SCHEDULER_STATE_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/pool.h"
+#include "base/ring.h"
+#include "base/table.h"
+#include "base/tree.h"
+#include "model/estimate.h"
+#include "scheduler/scheduler.h"
+
+enum {
+  /* LOADs of one GPU under way at once: one on the link, one waiting behind it. */
+  SCHEDULER_LOADS_PER_GPU = 2,
+  /* Actions of one GPU under way at once. Within schedule_ahead (10 ms) the shortest model of the
+   * V100 profiles (0.95 ms) runs ten times; evictions come on top. A full GPU just waits. */
+  SCHEDULER_ACTIONS_PER_GPU = 48,
+  /* Actions returned by one next_actions(), so that their tags have a fixed place. */
+  SCHEDULER_ACTIONS_PER_CALL = 64,
+};
+
+/* The published system's constants (clockwork-behaviour: the INFER4 scheduler). */
+#define SCHEDULER_SAFETY_BUFFER duration_ms(5)     /* aim this much before the SLO */
+#define SCHEDULER_LATE_LIMIT duration_ms(10)       /* a GPU that is later gets nothing new */
+#define SCHEDULER_NETWORK_ALLOWANCE duration_ms(1) /* for an action to reach its worker */
+
+/* An estimate above the model's profile is believed this long after the last measurement of its
+ * batch size.
+ * Else one accident (a host that stood still for a second) would make every deadline seem out of
+ * reach, so nothing would run and nothing would be measured, for ever. */
+#define SCHEDULER_ESTIMATE_LIFETIME duration_s(10)
+
+/* A request that this many actions failed to serve is answered with an error. */
+enum { SCHEDULER_ATTEMPTS_MAX = 8 };
+
+struct residency;
+struct action;
+
+struct model {
+  uint32_t model_id;
+  bool is_known;         /* added and not removed */
+  uint32_t kinds_usable; /* batch kinds within max_exec and max_batch, at least 1 */
+  uint32_t residencies_count;
+  uint32_t loaded_count;
+  uint32_t references_count;    /* residencies in any state */
+  struct heap_node expiry_node; /* in scheduler->expiry: when the first request becomes hopeless */
+  struct tree queue;            /* of requests, by target */
+  struct list residencies;      /* of struct residency that are LOADING or LOADED, in turns */
+  struct instant estimates_expire; /* when to look for those of `execute` that are too old */
+  struct estimate execute[MODEL_BATCH_KINDS];
+  struct instant measured[MODEL_BATCH_KINDS]; /* when `execute` last changed */
+  struct estimate load;
+  struct model_spec spec;
+};
+
+struct gpu {
+  uint32_t gpu_id; /* index in the pool of GPUs */
+  uint32_t worker_id;
+  uint32_t gpu_index; /* of that worker */
+  uint32_t pages;
+  int64_t pages_free; /* below 0 only while a failed eviction is being undone */
+  uint32_t clock_mhz;
+  struct list of_worker; /* in worker->gpus */
+  /* All of them: first the UNWANTED, then the least recently used, last those that are EVICTING or
+   * MISSING. */
+  struct list residencies;
+  /* Predictions. */
+  struct list infers; /* of struct action under way, in the order they were sent */
+  uint32_t infers_count;
+  struct instant free_at;    /* predicted: when one more could begin after `infers` */
+  struct duration start_lag; /* smoothed: action sent until begin, on an idle GPU */
+  struct duration gap;       /* smoothed: end of one execution until begin of the next in line */
+  struct instant last_end;   /* of the last execution that was reported */
+  struct list loads;         /* of struct action under way, in the order they were sent */
+  uint32_t loads_count;
+  struct instant load_free_at;     /* predicted: when one more could begin after `loads` */
+  uint32_t loads_refused_count;    /* in a row */
+  struct instant load_pause_until; /* no LOAD before: the last ones were refused */
+  struct list evicts;              /* of struct action under way */
+  uint32_t actions_count;
+};
+
+enum residency_state {
+  RESIDENCY_LOADING,
+  RESIDENCY_LOADED,
+  RESIDENCY_UNWANTED, /* of a model that is not known (any more): leaves once it is idle */
+  RESIDENCY_EVICTING, /* the pages count as free; kept until the worker confirms */
+  RESIDENCY_MISSING,  /* the worker says it is not there; kept while work refers to it */
+};
+
+/* A model's weights on a GPU. */
+struct residency {
+  enum residency_state state;
+  struct model *model;
+  struct gpu *gpu;
+  struct list of_model;  /* in model->residencies while LOADING or LOADED */
+  struct list of_gpu;    /* in gpu->residencies */
+  uint32_t infers_count; /* under way */
+};
+
+enum request_state { REQUEST_STATE_QUEUED, REQUEST_STATE_RUNNING };
+
+struct request {
+  struct tree_node of_queue;
+  enum request_state state;
+  struct model *model;
+  uint64_t sequence; /* of arrival: ties are broken by it */
+  uint64_t tag;
+  uint64_t request_id;
+  uint32_t user_id;
+  double slo_factor;
+  struct instant arrived;
+  struct instant deadline; /* arrival + SLO */
+  struct instant target;   /* what is aimed at: the deadline less the safety buffer */
+  uint32_t arrival_count;
+  uint32_t attempts_count; /* actions that carried it and failed */
+};
+
+struct action {
+  uint64_t action_id;
+  enum action_type type;
+  struct residency *residency;
+  struct list of_gpu;       /* in gpu->infers, gpu->loads or gpu->evicts */
+  struct list of_scheduler; /* in scheduler->under_way */
+  uint32_t batch_size;
+  uint32_t requests_count;
+  struct request *requests[MODEL_BATCH_MAX];
+  struct instant sent;
+  struct instant earliest;
+  struct instant latest;
+  struct duration expected;    /* duration */
+  struct instant expected_end; /* as predicted when it was sent */
+  struct instant due;          /* as predicted now */
+  uint32_t clock_mhz;
+  uint32_t requests_queued; /* telemetry: of the model, when it was made */
+  uint32_t copies_loaded;
+  bool was_idle; /* the GPU had nothing under way when it was sent */
+  bool is_out;   /* next_actions() has returned it */
+};
+
+struct worker {
+  bool is_up;
+  struct list gpus;
+};
+
+struct policy;
+
+struct scheduler {
+  struct scheduler_config config;
+  struct scheduler_sink sink;
+  const struct policy *policy;
+  void *policy_state;
+  bool is_in_sink;
+  struct instant now; /* the latest seen */
+  uint64_t next_sequence;
+  struct model *models;    /* by model id */
+  struct worker *workers;  /* by worker id */
+  struct pool gpus;        /* of struct gpu */
+  struct pool residencies; /* of struct residency */
+  struct pool requests;    /* of struct request */
+  struct pool actions;     /* of struct action */
+  struct table residency_by_model_and_gpu;
+  struct heap expiry;    /* of models, by when their first request becomes hopeless */
+  struct list under_way; /* of struct action, in the order they were made */
+  struct ring outbox;    /* of action ids, to be returned by next_actions() */
+  uint32_t plan_room;    /* actions that this next_actions() can still take */
+  uint64_t tags[SCHEDULER_ACTIONS_PER_CALL][MODEL_BATCH_MAX]; /* of the actions returned last */
+  struct scheduler_counts counts;
+};
+
+/* ---- gpu.c: when will a GPU be free? ----------------------------------------------------------
+ */
+
+void gpu_init(struct gpu *gpu, struct instant now);
+
+/* When an INFER sent now is predicted to begin: after what is under way, and not before it has
+ * reached the worker. */
+struct instant gpu_predicted_start(const struct gpu *gpu, struct instant now);
+
+/* The start that a guarantee may build on: the same with at least the network allowance. */
+struct instant gpu_guaranteed_start(const struct gpu *gpu, struct instant now);
+
+/* When it is predicted to have run all it was given; in the past when idle. Later by as much as the
+ * execution under way is overdue. */
+struct instant gpu_free_at(const struct gpu *gpu, struct instant now);
+
+/* Whether the execution or the transfer under way is later than SCHEDULER_LATE_LIMIT. */
+bool gpu_is_late(const struct gpu *gpu, struct instant now);
+
+void gpu_on_infer_sent(struct gpu *gpu, struct instant now, struct action *action);
+/* A result, or the loss of the action: then `result` is NULL. Predictions of what is left are made
+ * anew: O(actions under way). */
+void gpu_on_infer_done(struct gpu *gpu, struct instant now, struct action *action,
+                       const struct scheduler_result *result);
+struct instant gpu_predicted_load_start(const struct gpu *gpu, struct instant now);
+void gpu_on_load_sent(struct gpu *gpu, struct instant now, struct action *action);
+void gpu_on_load_done(struct gpu *gpu, struct instant now, struct action *action,
+                      const struct scheduler_result *result);
+
+/* ---- requests.c: queues, expiry, answers ------------------------------------------------------
+ */
+
+/* Answer and forget; the request must not stand in a queue. */
+void request_answer(struct scheduler *scheduler, struct request *request,
+                    enum request_result result, uint64_t action_id, uint32_t batch_index);
+/* Into its model's queue; tells the policy. */
+void request_enqueue(struct scheduler *scheduler, struct request *request);
+/* Out of its model's queue; tells the policy. */
+void request_dequeue(struct scheduler *scheduler, struct request *request);
+/* A request whose action failed: queue it again if it can still make it, else answer. */
+void request_retry(struct scheduler *scheduler, struct request *request);
+/* When the model's first queued request becomes hopeless: after the queue's head or the estimate of
+ * batch 1 changed. */
+void requests_update_expiry(struct scheduler *scheduler, struct model *model);
+/* Answer all queued requests that can no longer make it. */
+void requests_expire(struct scheduler *scheduler);
+/* Whether it could still meet its target if a GPU were idle. */
+bool request_is_hopeful(const struct scheduler *scheduler, const struct request *request);
+
+/* ---- residency.c: weights on GPUs -------------------------------------------------------------
+ */
+
+struct residency *residency_find(const struct scheduler *scheduler, const struct model *model,
+                                 const struct gpu *gpu);
+/* LOADING, LOADED or UNWANTED. NULL when limits.residencies are in use. */
+struct residency *residency_create(struct scheduler *scheduler, struct model *model,
+                                   struct gpu *gpu, enum residency_state state);
+void residency_on_loaded(struct scheduler *scheduler, struct residency *residency);
+/* LOADED weights whose model is not known any more: no new work, and out when idle. */
+void residency_on_unwanted(struct scheduler *scheduler, struct residency *residency);
+/* Pages count as free, no new work. */
+void residency_begin_evict(struct scheduler *scheduler, struct residency *residency);
+/* The worker refused: it is there after all. */
+void residency_undo_evict(struct scheduler *scheduler, struct residency *residency);
+/* The worker has no such weights, against our belief. */
+void residency_on_missing(struct scheduler *scheduler, struct residency *residency);
+/* Gone, from whatever state; no action refers to it. */
+void residency_destroy(struct scheduler *scheduler, struct residency *residency);
+/* Send the evictions of what is UNWANTED and idle, as far as the GPU may have more actions. */
+void residencies_evict_unwanted(struct scheduler *scheduler, struct gpu *gpu);
+
+/* ---- actions.c --------------------------------------------------------------------------------
+ */
+
+/* Whether this GPU may have `count` more actions under way. */
+bool action_is_possible(const struct gpu *gpu, uint32_t count);
+/* A new one, into the outbox; action_is_possible() must hold. `expected` and the window are still
+ * to be set by the caller. */
+struct action *action_create(struct scheduler *scheduler, enum action_type type,
+                             struct residency *residency);
+/* Out of the GPU's lists and gone. Its requests are the caller's to answer. */
+void action_destroy(struct scheduler *scheduler, struct action *action);
+/* The eviction of an idle LOADED or UNWANTED residency, as an action; one must be possible. */
+void action_send_evict(struct scheduler *scheduler, struct residency *residency);
+/* The row for telemetry. `result` is NULL when the worker was lost. */
+void action_report(struct scheduler *scheduler, const struct action *action,
+                   const struct scheduler_result *result, uint32_t requests_in_time);
+
+#endif
