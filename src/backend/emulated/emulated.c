@@ -1,0 +1,338 @@
+#include "backend/emulated/emulated.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/check.h"
+#include "base/heap.h"
+#include "base/prng.h"
+#include "base/ring.h"
+
+/* Beyond this a draw is taken as this: 6 sigma is once in 500 million, and a bound makes the
+ * longest possible run of a command known. */
+#define JITTER_SIGMAS_MAX 6.0
+
+#define MODEL_ROW_NONE 0 /* rows are kept + 1, so that zeroed memory knows no model */
+
+/* What an engine is doing. */
+struct emulated_engine {
+  struct heap_node end; /* in emulated.ends; in none: idle */
+  struct backend_command command;
+  struct instant begin;
+  uint32_t clock_before_mhz;
+};
+
+struct emulated_gpu {
+  struct emulated_engine engines[BACKEND_ENGINES];
+  struct emulated_gpu_config config;
+  struct prng prng;
+};
+
+struct emulated {
+  struct emulated_config config;
+  struct emulated_gpu *gpus;
+  uint32_t *model_rows; /* by model id: row of the profile + 1 */
+  struct heap ends;     /* engines under way, by end */
+  struct ring loaded;   /* struct emulated_job, done and not polled */
+  uint64_t submits_count;
+};
+
+struct emulated_job {
+  struct instant end;
+  struct backend_loaded_model loaded;
+};
+
+void emulated_config_defaults(struct emulated_config *config) {
+  *config = (struct emulated_config){
+      .seed = 1,
+      .execute_jitter_ppm = 80,
+      .transfer_jitter_ppm = 2000,
+      .link_bytes_per_s = UINT64_C(12280000000),
+  };
+}
+
+static struct emulated *carve(struct arena *arena, const struct emulated_config *config,
+                              struct emulated *counted) {
+  struct emulated *emulated = arena_take(arena, 1, sizeof(*emulated));
+  if (emulated == NULL) {
+    emulated = counted;
+  }
+  *emulated = (struct emulated){.config = *config};
+  emulated->gpus = arena_take(arena, config->gpus_count, sizeof(struct emulated_gpu));
+  emulated->model_rows = arena_take(arena, config->models_max, sizeof(uint32_t));
+  CHECK_LE(config->gpus_count, UINT32_MAX / BACKEND_ENGINES);
+  heap_init(&emulated->ends, arena, config->gpus_count * BACKEND_ENGINES);
+  ring_init(&emulated->loaded, arena, EMULATED_LOAD_JOBS, sizeof(struct emulated_job));
+  return emulated;
+}
+
+size_t emulated_bytes(const struct emulated_config *config) {
+  struct arena arena;
+  struct emulated counted;
+  arena_init_counting(&arena);
+  carve(&arena, config, &counted);
+  return arena.used_bytes;
+}
+
+static uint32_t emulated_gpus_count(const void *self) {
+  return ((const struct emulated *)self)->config.gpus_count;
+}
+
+static struct emulated_gpu *gpu_at(const struct emulated *emulated, uint32_t gpu_index) {
+  CHECK_LT(gpu_index, emulated->config.gpus_count);
+  return &emulated->gpus[gpu_index];
+}
+
+static void emulated_gpu(const void *self, uint32_t gpu_index, struct backend_gpu *ret_gpu) {
+  const struct emulated_gpu_config *config = &gpu_at(self, gpu_index)->config;
+  *ret_gpu = (struct backend_gpu){.name = "emulated",
+                                  .pages = config->pages,
+                                  .io_bytes = config->io_bytes,
+                                  .workspace_bytes = config->workspace_bytes,
+                                  .clock_mhz = config->clock_mhz};
+}
+
+/* The path's last component, without trailing slashes, as a row of the profile; NULL if it is none.
+ */
+static const struct model_spec *row_of_path(const struct emulated *emulated, const char *path) {
+  size_t end = strnlen(path, MODEL_PATH_BYTES);
+  if (end == MODEL_PATH_BYTES) {
+    return NULL;
+  }
+  while (end > 0 && path[end - 1] == '/') {
+    end--;
+  }
+  size_t begin = end;
+  while (begin > 0 && path[begin - 1] != '/') {
+    begin--;
+  }
+  for (uint32_t i = 0; i < emulated->config.profile_count; i++) {
+    const struct model_spec *row = &emulated->config.profile[i];
+    if (strlen(row->name) == end - begin && memcmp(row->name, path + begin, end - begin) == 0) {
+      return row;
+    }
+  }
+  return NULL;
+}
+
+static bool ids_are_free(const struct emulated *emulated, const struct backend_load_model *job) {
+  const uint32_t models_max = emulated->config.models_max;
+  if (job->copies == 0 || job->first_model_id >= models_max ||
+      job->copies > models_max - job->first_model_id) {
+    return false;
+  }
+  for (uint32_t i = 0; i < job->copies; i++) {
+    if (emulated->model_rows[job->first_model_id + i] != MODEL_ROW_NONE) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* The row without the batch sizes that the job does not want. */
+static void spec_for_job(const struct model_spec *row, const struct backend_load_model *job,
+                         struct model_spec *ret_spec) {
+  *ret_spec = *row;
+  ret_spec->batch_kinds = 0;
+  for (uint32_t i = 0; i < row->batch_kinds; i++) {
+    const bool is_too_large = job->max_batch != 0 && row->batch_sizes[i] > job->max_batch;
+    const bool is_too_long = job->max_execute.ns != 0 && row->execute[i].ns > job->max_execute.ns;
+    if (i == 0 || (!is_too_large && !is_too_long)) {
+      ret_spec->batch_sizes[ret_spec->batch_kinds] = row->batch_sizes[i];
+      ret_spec->execute[ret_spec->batch_kinds] = row->execute[i];
+      ret_spec->batch_kinds++;
+    }
+  }
+  for (uint32_t i = ret_spec->batch_kinds; i < MODEL_BATCH_KINDS; i++) {
+    ret_spec->batch_sizes[i] = 0;
+    ret_spec->execute[i] = DURATION_ZERO;
+  }
+}
+
+static enum err emulated_load_model(void *self, struct instant now,
+                                    const struct backend_load_model *job) {
+  struct emulated *emulated = self;
+  if (emulated->loaded.count == emulated->loaded.capacity) {
+    return ERR_FULL;
+  }
+  struct emulated_job done = {.end = now, .loaded = {.job_id = job->job_id}};
+  const struct model_spec *row = row_of_path(emulated, job->path);
+  if (row == NULL) {
+    done.loaded.status = ACTION_INVALID_MODEL_PATH;
+  } else if (!ids_are_free(emulated, job)) {
+    done.loaded.status = ACTION_INVALID_MODEL_ID;
+  } else {
+    done.loaded.status = ACTION_SUCCESS;
+    spec_for_job(row, job, &done.loaded.spec);
+    for (uint32_t i = 0; i < job->copies; i++) {
+      emulated->model_rows[job->first_model_id + i] =
+          (uint32_t)(row - emulated->config.profile) + 1;
+    }
+  }
+  CHECK(ring_push(&emulated->loaded, &done));
+  return ERR_OK;
+}
+
+static uint32_t emulated_poll_loaded(void *self, struct instant now,
+                                     struct backend_loaded_model *ret_loaded, uint32_t capacity) {
+  struct emulated *emulated = self;
+  uint32_t count = 0;
+  while (count < capacity) {
+    const struct emulated_job *first = ring_peek(&emulated->loaded, 0);
+    if (first == NULL || instant_after(first->end, now)) {
+      break;
+    }
+    struct emulated_job done;
+    CHECK(ring_pop(&emulated->loaded, &done));
+    ret_loaded[count++] = done.loaded;
+  }
+  return count;
+}
+
+static const struct model_spec *row_of_model(const struct emulated *emulated, uint32_t model_id) {
+  CHECK_LT(model_id, emulated->config.models_max);
+  const uint32_t row = emulated->model_rows[model_id];
+  CHECK_NE(row, MODEL_ROW_NONE);
+  return &emulated->config.profile[row - 1];
+}
+
+/* Without jitter. */
+static int64_t nominal_ns(const struct emulated *emulated, const struct emulated_gpu *gpu,
+                          const struct backend_command *command) {
+  const struct model_spec *row = row_of_model(emulated, command->model_id);
+  if (command->engine == BACKEND_ENGINE_LOAD) {
+    return row->load.ns;
+  }
+  if (command->engine == BACKEND_ENGINE_EXECUTE) {
+    const uint32_t kind = model_batch_kind(row, command->batch_size);
+    CHECK_LT(kind, MODEL_BATCH_KINDS);
+    return row->execute[kind].ns * row->clock_mhz / gpu->config.clock_mhz;
+  }
+  CHECK_LE(command->batch_size, MODEL_BATCH_MAX);
+  const uint64_t bytes =
+      command->batch_size *
+      (command->engine == BACKEND_ENGINE_INPUT ? row->input_bytes : row->output_bytes);
+  return (int64_t)((double)bytes * (double)NS_PER_S / (double)emulated->config.link_bytes_per_s);
+}
+
+static struct duration draw_duration(const struct emulated *emulated, struct emulated_gpu *gpu,
+                                     const struct backend_command *command) {
+  const uint32_t jitter_ppm = command->engine == BACKEND_ENGINE_EXECUTE
+                                  ? emulated->config.execute_jitter_ppm
+                                  : emulated->config.transfer_jitter_ppm;
+  double sigmas = prng_normal(&gpu->prng);
+  sigmas = sigmas > JITTER_SIGMAS_MAX    ? JITTER_SIGMAS_MAX
+           : sigmas < -JITTER_SIGMAS_MAX ? -JITTER_SIGMAS_MAX
+                                         : sigmas;
+  const double ns =
+      (double)nominal_ns(emulated, gpu, command) * (1.0 + sigmas * (double)jitter_ppm * 1e-6);
+  return (struct duration){ns < 1.0 ? 1 : (int64_t)ns};
+}
+
+static void emulated_submit(void *self, struct instant now, const struct backend_command *command) {
+  struct emulated *emulated = self;
+  struct emulated_gpu *gpu = gpu_at(emulated, command->gpu_index);
+  CHECK_LT(command->engine, BACKEND_ENGINES);
+  struct emulated_engine *engine = &gpu->engines[command->engine];
+  CHECK(!heap_contains(&engine->end));
+  engine->command = *command;
+  engine->begin = now;
+  engine->clock_before_mhz = gpu->config.clock_mhz;
+  const struct instant end = instant_add(now, draw_duration(emulated, gpu, command));
+  heap_insert(&emulated->ends, &engine->end, end.ns, emulated->submits_count++);
+}
+
+/* Nothing is kept for an instance's pages here; the ids are looked at, as a real device would. */
+static void emulated_evict(void *self, struct instant now, uint32_t gpu_index, uint32_t model_id,
+                           const uint32_t *pages, uint32_t pages_count) {
+  const struct emulated_gpu *gpu = gpu_at(self, gpu_index);
+  (void)now;
+  CHECK_EQ(pages_count, row_of_model(self, model_id)->weights_pages);
+  for (uint32_t i = 0; i < pages_count; i++) {
+    CHECK_LT(pages[i], gpu->config.pages);
+  }
+}
+
+static void write_outputs(const struct emulated *emulated, const struct backend_command *command) {
+  const struct backend_io *io = command->io;
+  if (command->engine != BACKEND_ENGINE_OUTPUT || io == NULL || io->outputs == NULL) {
+    return;
+  }
+  const struct model_spec *row = row_of_model(emulated, command->model_id);
+  for (uint32_t i = 0; i < command->batch_size; i++) {
+    const void *input = io->inputs == NULL ? NULL : io->inputs[i];
+    emulated_output(row->name, input, (size_t)row->input_bytes,
+                    (unsigned char *)io->outputs + (size_t)row->output_bytes * i,
+                    (size_t)row->output_bytes);
+  }
+}
+
+static uint32_t emulated_poll(void *self, struct instant now,
+                              struct backend_completion *ret_completions, uint32_t capacity) {
+  struct emulated *emulated = self;
+  uint32_t count = 0;
+  while (count < capacity && emulated->ends.count > 0 &&
+         heap_first_key(&emulated->ends) <= now.ns) {
+    const struct instant end = {heap_first_key(&emulated->ends)};
+    struct heap_node *first = heap_first(&emulated->ends);
+    heap_remove(&emulated->ends, first);
+    const struct emulated_engine *engine = HEAP_ENTRY(first, struct emulated_engine, end);
+    write_outputs(emulated, &engine->command);
+    ret_completions[count++] = (struct backend_completion){
+        .command_id = engine->command.command_id,
+        .status = ACTION_SUCCESS,
+        .begin = engine->begin,
+        .end = end,
+        .clock_before_mhz = engine->clock_before_mhz,
+        .clock_after_mhz = emulated->gpus[engine->command.gpu_index].config.clock_mhz,
+    };
+  }
+  return count;
+}
+
+static struct instant emulated_wakeup(const void *self) {
+  const struct emulated *emulated = self;
+  const struct emulated_job *job = ring_peek(&emulated->loaded, 0);
+  const struct instant end = {heap_first_key(&emulated->ends)};
+  return job == NULL ? end : instant_min(job->end, end);
+}
+
+static void emulated_destroy(void *self) {
+  (void)self;
+}
+
+static const struct backend_ops emulated_ops = {
+    .name = "emulated",
+    .gpus_count = emulated_gpus_count,
+    .gpu = emulated_gpu,
+    .load_model = emulated_load_model,
+    .poll_loaded = emulated_poll_loaded,
+    .submit = emulated_submit,
+    .evict = emulated_evict,
+    .poll = emulated_poll,
+    .wakeup = emulated_wakeup,
+    .destroy = emulated_destroy,
+};
+
+struct backend emulated_init(void *memory, const struct emulated_config *config) {
+  CHECK_GT(config->link_bytes_per_s, 0);
+  for (uint32_t i = 0; i < config->profile_count; i++) {
+    CHECK(model_spec_is_valid(&config->profile[i]));
+  }
+  struct arena arena;
+  arena_init(&arena, memory, emulated_bytes(config));
+  struct emulated *emulated = carve(&arena, config, NULL);
+  for (uint32_t i = 0; i < config->gpus_count; i++) {
+    CHECK_GT(config->gpus[i].clock_mhz, 0);
+    emulated->gpus[i].config = config->gpus[i];
+    prng_init(&emulated->gpus[i].prng, config->seed, i);
+  }
+  emulated->config.gpus = NULL; /* the caller's array need not outlive this call */
+  return (struct backend){.ops = &emulated_ops, .self = emulated};
+}
+
+void emulated_set_clock(struct backend *backend, uint32_t gpu_index, uint32_t clock_mhz) {
+  CHECK(backend->ops == &emulated_ops);
+  CHECK_GT(clock_mhz, 0);
+  gpu_at(backend->self, gpu_index)->config.clock_mhz = clock_mhz;
+}
