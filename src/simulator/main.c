@@ -1,0 +1,256 @@
+/* simulate: a cluster in virtual time. Flags in, a summary out; what happens is in simulation.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "os/log.h"
+#include "os/usage.h"
+#include "simulator/inputs.h"
+#include "simulator/options.h"
+#include "simulator/progress.h"
+#include "simulator/simulation.h"
+#include "simulator/summary.h"
+#include "simulator/telemetry_files.h"
+
+static const char PROGRAM[] = "simulate";
+
+/* Between two looks at the clock: some milliseconds. */
+enum { EVENTS_AT_ONCE = 1 << 14 };
+
+struct run {
+  struct options options;
+  struct profile profile;
+  struct day day;
+  struct telemetry_files *files; /* NULL: none are written */
+  struct telemetry_files files_memory;
+  struct summary summary;
+  int64_t *best_ns;
+  struct simulation *simulation;
+  struct duration real; /* what the events took, without preparations */
+  struct duration cpu;
+  long memory_max_kb;
+};
+
+static void on_request(void *self, const struct telemetry_request *row) {
+  struct run *run = self;
+  summary_on_request(&run->summary, row);
+  if (run->files != NULL) {
+    telemetry_files_on_request(run->files, row);
+  }
+}
+
+static void on_action(void *self, const struct telemetry_action *row) {
+  struct run *run = self;
+  summary_on_action(&run->summary, row);
+  if (run->files != NULL) {
+    telemetry_files_on_action(run->files, row);
+  }
+}
+
+/* ---- the beginning --------------------------------------------------------------------------- */
+
+static int fail(enum err error, const char *field, const struct error_text *text) {
+  const bool is_usage = error != ERR_NO_MEMORY && error != ERR_IO;
+  log_usage_error(PROGRAM, "%s%s", field, text->text);
+  return is_usage ? SIMULATE_EXIT_USAGE : SIMULATE_EXIT_FAILED;
+}
+
+static int open_inputs(struct run *run) {
+  struct simulation_config *config = &run->options.simulation;
+  struct error_text error;
+  uint32_t trace_id = 0;
+  enum err code = profile_open(&run->profile, run->options.profile, &error);
+  if (code != ERR_OK) {
+    return fail(code, "--profile: ", &error);
+  }
+  config->profile = run->profile.specs;
+  config->profile_count = run->profile.count;
+  if (workload_needs_trace(&config->workload, &trace_id)) {
+    code = day_open(&run->day, run->options.trace_dir, trace_id, run->options.functions, &error);
+    if (code != ERR_OK) {
+      return fail(code, "", &error);
+    }
+    config->workload.trace = run->day.trace;
+    if (!run->options.is_quiet) {
+      fprintf(stderr, "%s: trace: %s\n", PROGRAM, run->day.description);
+    }
+  }
+  return SIMULATE_EXIT_OK;
+}
+
+/* Execution time of a request in the batch size that takes the least of it, of those in use. */
+static int64_t best_of(const struct model_spec *spec, const struct scheduler_config *scheduler) {
+  int64_t best_ns = spec->execute[0].ns;
+  for (uint32_t i = 1; i < spec->batch_kinds; i++) {
+    const int64_t ns = spec->execute[i].ns / spec->batch_sizes[i];
+    if (spec->execute[i].ns <= scheduler->max_exec.ns &&
+        spec->batch_sizes[i] <= scheduler->max_batch && ns < best_ns) {
+      best_ns = ns;
+    }
+  }
+  return best_ns;
+}
+
+static int prepare_summary(struct run *run) {
+  const struct simulation_config *config = &run->options.simulation;
+  const uint32_t models_count = simulation_models_count(run->simulation);
+  run->best_ns = calloc(models_count, sizeof(*run->best_ns));
+  if (run->best_ns == NULL) {
+    log_usage_error(PROGRAM, "out of memory");
+    return SIMULATE_EXIT_FAILED;
+  }
+  for (uint32_t i = 0; i < models_count; i++) {
+    run->best_ns[i] = best_of(simulation_model(run->simulation, i), &config->scheduler);
+  }
+  const uint32_t gpus = config->workers_count * config->gpus_per_worker;
+  run->summary.best_ns = run->best_ns;
+  run->summary.gpus = gpus < config->scheduler.max_gpus ? gpus : config->scheduler.max_gpus;
+  if (run->options.leadin.ns > 0) {
+    run->summary.begin_ns = SIMULATION_EPOCH_S * NS_PER_S + run->options.leadin.ns;
+  }
+  return SIMULATE_EXIT_OK;
+}
+
+static int open_folder(struct run *run) {
+  const char *folder = run->options.out;
+  struct error_text error;
+  if (folder == NULL) {
+    return SIMULATE_EXIT_OK;
+  }
+  if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
+    error_text_set(&error, "%.200s: can't make this folder: %s", folder, strerror(errno));
+    return fail(ERR_NOT_FOUND, "--out: ", &error);
+  }
+  if (run->options.writes_telemetry) {
+    const enum err err = telemetry_files_open(&run->files_memory, folder, &error);
+    if (err != ERR_OK) {
+      return fail(err, "--out: ", &error);
+    }
+    run->files = &run->files_memory;
+  }
+  return SIMULATE_EXIT_OK;
+}
+
+static int start(struct run *run) {
+  struct error_text error;
+  const struct telemetry_sink sink = {
+      .self = run, .on_request = on_request, .on_action = on_action};
+  int code = open_inputs(run);
+  if (code != SIMULATE_EXIT_OK) {
+    return code;
+  }
+  const enum err err = simulation_create(&run->options.simulation, &sink, &run->simulation, &error);
+  if (err != ERR_OK) {
+    return fail(err, err == ERR_NOT_FOUND ? "--profile: " : "", &error);
+  }
+  code = prepare_summary(run);
+  return code == SIMULATE_EXIT_OK ? open_folder(run) : code;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void print_summary(const struct run *run, FILE *file) {
+  const struct options *options = &run->options;
+  const struct simulation_config *config = &options->simulation;
+  struct simulation_counts counts;
+  simulation_counts(run->simulation, &counts);
+  const double real_s = (double)run->real.ns / 1e9;
+  const double cpu_s = (double)run->cpu.ns / 1e9;
+  summary_print(&run->summary, file);
+  fprintf(file, "client_latency_p50_ms: %.3f\n",
+          (double)histogram_quantile(counts.client_latency, 0.5) / 1e6);
+  fprintf(file, "client_latency_p99_ms: %.3f\n",
+          (double)histogram_quantile(counts.client_latency, 0.99) / 1e6);
+  fprintf(file, "workload: %s\n", options->workload_text);
+  fprintf(file, "policy: %s\n", options->policy);
+  fprintf(file, "workers: %" PRIu32 "\n", config->workers_count);
+  fprintf(file, "gpus_per_worker: %" PRIu32 "\n", config->gpus_per_worker);
+  fprintf(file, "models: %" PRIu32 "\n", simulation_models_count(run->simulation));
+  fprintf(file, "seed: %" PRIu64 "\n", config->seed);
+  fprintf(file, "simulated_s: %.3f\n", (double)config->duration.ns / 1e9);
+  fprintf(file, "real_s: %.3f\n", real_s);
+  fprintf(file, "cpu_s: %.3f\n", cpu_s);
+  fprintf(file, "requests_per_cpu_s: %.0f\n", (double)counts.requests_sent / cpu_s);
+  fprintf(file, "events: %" PRIu64 "\n", counts.events);
+  fprintf(file, "memory_max_mb: %.0f\n", (double)run->memory_max_kb / 1000);
+  fprintf(file, "trace_hash: %016" PRIx64 "\n", counts.trace_hash);
+}
+
+static int write_summary(const struct run *run) {
+  char path[4096];
+  const int length = snprintf(path, sizeof(path), "%s/summary.txt", run->options.out);
+  FILE *file = length > 0 && (size_t)length < sizeof(path) ? fopen(path, "we") : NULL;
+  if (file == NULL) {
+    log_usage_error(PROGRAM, "--out: can't write summary.txt into %.200s", run->options.out);
+    return SIMULATE_EXIT_FAILED;
+  }
+  print_summary(run, file);
+  if (fclose(file) != 0) {
+    log_usage_error(PROGRAM, "--out: can't write summary.txt into %.200s", run->options.out);
+    return SIMULATE_EXIT_FAILED;
+  }
+  return SIMULATE_EXIT_OK;
+}
+
+static void go(struct run *run) {
+  struct progress progress;
+  struct simulation_counts counts;
+  struct usage before;
+  struct usage after;
+  progress_init(&progress, run->options.is_quiet);
+  os_usage(&before);
+  while (simulation_run(run->simulation, EVENTS_AT_ONCE)) {
+    simulation_counts(run->simulation, &counts);
+    progress_update(&progress, simulation_elapsed(run->simulation),
+                    run->options.simulation.duration, counts.requests_sent);
+  }
+  os_usage(&after);
+  run->cpu = duration_ns(after.cpu_ns - before.cpu_ns);
+  run->real = progress_finish(&progress);
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  run->memory_max_kb = usage.ru_maxrss;
+}
+
+static int finish(struct run *run) {
+  struct error_text error;
+  int code = SIMULATE_EXIT_OK;
+  if (run->files != NULL && telemetry_files_close(run->files, &error) != ERR_OK) {
+    code = fail(ERR_IO, "--out: telemetry is incomplete: ", &error);
+  }
+  if (run->summary.requests == 0) {
+    log_usage_error(PROGRAM, "the workload sent no request in this time; raise --seconds");
+    return SIMULATE_EXIT_USAGE;
+  }
+  print_summary(run, stdout);
+  if (run->options.out != NULL && write_summary(run) != SIMULATE_EXIT_OK) {
+    code = SIMULATE_EXIT_FAILED;
+  }
+  return code;
+}
+
+int main(int argc, char **argv) {
+  int code = SIMULATE_EXIT_OK;
+  struct run *run = calloc(1, sizeof(*run));
+  if (run == NULL) {
+    log_usage_error(PROGRAM, "out of memory");
+    return SIMULATE_EXIT_FAILED;
+  }
+  if (options_parse(argc, argv, &run->options, &code) == OPTIONS_RUN) {
+    code = start(run);
+    if (code == SIMULATE_EXIT_OK) {
+      go(run);
+      code = finish(run);
+    }
+    simulation_destroy(run->simulation);
+    day_close(&run->day);
+    profile_close(&run->profile);
+    free(run->best_ns);
+  }
+  free(run);
+  return code;
+}

@@ -1,0 +1,116 @@
+#include "simulator/network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* Few, so that thousands of channels stay in the processor's caches; most have one under way. */
+enum { CHANNEL_CAPACITY_FIRST = 4 };
+
+/* Each slot begins with the arrival; the message follows, aligned as malloc's. */
+enum { SLOT_HEAD_BYTES = 16 };
+
+static unsigned char *slot_at(const struct channel *channel, uint32_t index) {
+  return channel->slots +
+         (size_t)((channel->first + index) & (channel->capacity - 1)) * channel->slot_bytes;
+}
+
+static struct instant arrival_of(const unsigned char *slot) {
+  struct instant at;
+  memcpy(&at, slot, sizeof(at));
+  return at;
+}
+
+static struct instant channel_run(void *self, struct instant now) {
+  struct channel *channel = self;
+  CHECK_GT(channel->count, 0);
+  const unsigned char *slot = slot_at(channel, 0);
+  channel->is_delivering = true;
+  channel->deliver(channel->self, now, slot + SLOT_HEAD_BYTES);
+  channel->is_delivering = false;
+  channel->count--;
+  if (channel->count == 0) {
+    channel->first = 0; /* the slot that is in the cache */
+    return INSTANT_NEVER;
+  }
+  channel->first = (channel->first + 1) & (channel->capacity - 1);
+  return arrival_of(slot_at(channel, 0));
+}
+
+void channel_init(struct channel *channel, struct events *events, const struct network *network,
+                  struct port *from, struct port *to, size_t message_bytes,
+                  void (*deliver)(void *self, struct instant now, const void *message),
+                  void *self) {
+  *channel = (struct channel){.network = network,
+                              .from = from,
+                              .to = to,
+                              .slot_bytes = SLOT_HEAD_BYTES + (message_bytes + 15) / 16 * 16,
+                              .capacity = CHANNEL_CAPACITY_FIRST,
+                              .last_arrival = events->now,
+                              .deliver = deliver,
+                              .self = self};
+  event_init(&channel->event, events, channel_run, channel);
+  prng_init(&channel->prng, network->seed, channel->event.number);
+  channel->slots = calloc(channel->capacity, channel->slot_bytes);
+  CHECK(channel->slots != NULL);
+}
+
+void channel_finish(struct channel *channel) {
+  if (channel != NULL) {
+    free(channel->slots);
+    channel->slots = NULL;
+  }
+}
+
+static void grow(struct channel *channel) {
+  CHECK_LT(channel->capacity, 1U << 30);
+  unsigned char *slots = calloc((size_t)channel->capacity * 2, channel->slot_bytes);
+  CHECK(slots != NULL);
+  for (uint32_t i = 0; i < channel->count; i++) {
+    memcpy(slots + (size_t)i * channel->slot_bytes, slot_at(channel, i), channel->slot_bytes);
+  }
+  free(channel->slots);
+  channel->slots = slots;
+  channel->capacity *= 2;
+  channel->first = 0;
+}
+
+/* When a message handed over now arrives. */
+static struct instant arrival(struct channel *channel, struct instant now, uint64_t wire_bytes) {
+  const struct network *network = channel->network;
+  struct instant at = now;
+  if (network->ps_per_byte == 0) {
+    at = instant_add(at, network->latency);
+  } else {
+    const struct duration transmission =
+        duration_ns((int64_t)(wire_bytes * network->ps_per_byte / 1000));
+    at = instant_add(instant_max(at, channel->from->out_free), transmission);
+    channel->from->out_free = at;
+    at = instant_max(instant_add(at, network->latency),
+                     instant_add(channel->to->in_free, transmission));
+    channel->to->in_free = at;
+  }
+  if (network->jitter.ns > 0) {
+    /* 32 random bits as a fraction: a draw without a division. */
+    const uint64_t fraction = prng_next(&channel->prng) >> 32;
+    at.ns += (int64_t)(fraction * (uint64_t)(network->jitter.ns + 1) >> 32);
+  }
+  return instant_max(at, channel->last_arrival);
+}
+
+void *channel_send(struct channel *channel, uint64_t wire_bytes) {
+  CHECK(!channel->is_delivering);
+  if (channel->count == channel->capacity) {
+    grow(channel);
+  }
+  const struct instant at = arrival(channel, channel->event.events->now, wire_bytes);
+  channel->last_arrival = at;
+  unsigned char *slot = slot_at(channel, channel->count);
+  memcpy(slot, &at, sizeof(at));
+  channel->count++;
+  if (channel->count == 1) {
+    event_set(&channel->event, at);
+  }
+  return slot + SLOT_HEAD_BYTES;
+}

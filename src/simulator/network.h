@@ -1,0 +1,65 @@
+/* The network: machines with a port each, and channels of messages between them.
+ *
+ * A message leaves when the messages before it have left the sender's port (bytes / bandwidth),
+ * takes the latency, enters when those before it have entered the receiver's port, and is then
+ * delayed by a seeded draw, uniform in [0, jitter], which stands for hosts and switches. Messages
+ * of one channel never overtake each other, as on a TCP connection. Nothing is lost and nothing is
+ * sent twice.
+ *
+ * Thread: one owner. Cost: O(log sources) a message (simulator/events.h).
+ */
+#ifndef CLOCKWORK_SIMULATOR_NETWORK_H
+#define CLOCKWORK_SIMULATOR_NETWORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/prng.h"
+#include "simulator/events.h"
+
+struct network {
+  struct duration latency;
+  struct duration jitter;
+  uint64_t ps_per_byte; /* picoseconds; 0: the bandwidth has no limit */
+  uint64_t seed;
+};
+
+/* A machine's network card: one direction does not hold up the other. */
+struct port {
+  struct instant out_free;
+  struct instant in_free;
+};
+
+struct channel {
+  struct event event;
+  const struct network *network;
+  struct port *from;
+  struct port *to;
+  struct prng prng;
+  unsigned char *slots; /* capacity of them; each an instant and a message */
+  size_t slot_bytes;
+  uint32_t capacity; /* a power of two */
+  uint32_t first;
+  uint32_t count;
+  struct instant last_arrival;
+  bool is_delivering;
+  void (*deliver)(void *self, struct instant now, const void *message);
+  void *self;
+};
+
+/* `message_bytes`: of the struct that stands for every message of this channel. `deliver` may use
+ * the message until it returns and must not send into the same channel (CHECK). */
+void channel_init(struct channel *channel, struct events *events, const struct network *network,
+                  struct port *from, struct port *to, size_t message_bytes,
+                  void (*deliver)(void *self, struct instant now, const void *message), void *self);
+
+/* Accepts NULL and a zeroed one. */
+void channel_finish(struct channel *channel);
+
+/* Send a message that takes `wire_bytes` on the wire; returns where it is to be written at once,
+ * room for message_bytes. The queue grows as needed; a machine without memory ends the program
+ * (CHECK). */
+void *channel_send(struct channel *channel, uint64_t wire_bytes);
+
+#endif
