@@ -1,0 +1,135 @@
+#include "simulator/events.h"
+
+#include "base/check.h"
+#include "support/cmocka.h"
+#include "support/memory.h"
+
+enum { SOURCES = 8, RUNS_MAX = 64 };
+
+struct log {
+  struct events events;
+  struct event sources[SOURCES];
+  struct source {
+    struct log *log;
+    uint32_t index;
+    struct instant period; /* 0: runs once */
+  } of_sources[SOURCES];
+  void *memory;
+  uint32_t runs_count;
+  struct {
+    int64_t at_ns;
+    uint32_t index;
+  } runs[RUNS_MAX];
+};
+
+static struct instant on_run(void *self, struct instant now) {
+  const struct source *source = self;
+  struct log *log = source->log;
+  assert_true(log->runs_count < RUNS_MAX);
+  log->runs[log->runs_count].at_ns = now.ns;
+  log->runs[log->runs_count].index = source->index;
+  log->runs_count++;
+  return source->period.ns == 0 ? INSTANT_NEVER : instant_add(now, duration_ns(source->period.ns));
+}
+
+static int set_up(void **state) {
+  struct log *log = test_memory_take(sizeof(*log));
+  log->memory = test_memory_take(events_bytes(SOURCES));
+  events_init(&log->events, log->memory, SOURCES, (struct instant){100});
+  for (uint32_t i = 0; i < SOURCES; i++) {
+    log->of_sources[i] = (struct source){.log = log, .index = i};
+    event_init(&log->sources[i], &log->events, on_run, &log->of_sources[i]);
+  }
+  *state = log;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  struct log *log = *state;
+  free(log->memory);
+  free(log);
+  return 0;
+}
+
+static void runs_in_order_of_time(void **state) {
+  struct log *log = *state;
+  event_set(&log->sources[0], (struct instant){300});
+  event_set(&log->sources[1], (struct instant){200});
+  event_set(&log->sources[2], (struct instant){400});
+  assert_int_equal(events_run(&log->events, 100), 3);
+  assert_int_equal(log->runs[0].index, 1);
+  assert_int_equal(log->runs[1].index, 0);
+  assert_int_equal(log->runs[2].index, 2);
+  assert_int_equal(log->runs[2].at_ns, 400);
+  assert_int_equal(log->events.now.ns, 400);
+}
+
+static void ties_go_to_the_lower_number_whatever_was_set_first(void **state) {
+  struct log *log = *state;
+  event_set(&log->sources[5], (struct instant){200});
+  event_set(&log->sources[2], (struct instant){200});
+  event_set(&log->sources[7], (struct instant){200});
+  events_run(&log->events, 100);
+  assert_int_equal(log->runs[0].index, 2);
+  assert_int_equal(log->runs[1].index, 5);
+  assert_int_equal(log->runs[2].index, 7);
+}
+
+static void the_past_counts_as_now(void **state) {
+  struct log *log = *state;
+  event_set(&log->sources[0], (struct instant){5});
+  events_run(&log->events, 100);
+  assert_int_equal(log->runs[0].at_ns, 100);
+}
+
+static void a_later_setting_replaces_the_earlier(void **state) {
+  struct log *log = *state;
+  event_set(&log->sources[0], (struct instant){200});
+  event_set(&log->sources[0], (struct instant){500});
+  event_set(&log->sources[1], (struct instant){300});
+  event_set(&log->sources[2], (struct instant){400});
+  event_set(&log->sources[2], INSTANT_NEVER);
+  assert_int_equal(events_run(&log->events, 100), 2);
+  assert_int_equal(log->runs[0].index, 1);
+  assert_int_equal(log->runs[1].at_ns, 500);
+}
+
+static void a_run_says_when_the_next_is(void **state) {
+  struct log *log = *state;
+  log->of_sources[0].period = (struct instant){10};
+  event_set(&log->sources[0], (struct instant){110});
+  assert_int_equal(events_run(&log->events, 5), 5);
+  for (int i = 0; i < 5; i++) {
+    assert_int_equal(log->runs[i].at_ns, 110 + 10 * i);
+  }
+}
+
+static struct instant end_it(void *self, struct instant now) {
+  struct log *log = self;
+  log->events.is_over = true;
+  return instant_add(now, duration_ns(1));
+}
+
+static void nothing_runs_once_it_is_over(void **state) {
+  struct log *log = *state;
+  log->sources[3].run = end_it;
+  log->sources[3].self = log;
+  event_set(&log->sources[3], (struct instant){200});
+  event_set(&log->sources[0], (struct instant){300});
+  assert_int_equal(events_run(&log->events, 100), 1);
+  assert_int_equal(events_run(&log->events, 100), 0);
+  assert_int_equal(log->runs_count, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(runs_in_order_of_time, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(ties_go_to_the_lower_number_whatever_was_set_first, set_up,
+                                      tear_down),
+      cmocka_unit_test_setup_teardown(the_past_counts_as_now, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_later_setting_replaces_the_earlier, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_run_says_when_the_next_is, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(nothing_runs_once_it_is_over, set_up, tear_down),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
