@@ -1,0 +1,42 @@
+# generated from src/telemetry/events.def by `make columns`
+
+REQUEST_COLUMNS = (
+    "t",
+    "request_id",
+    "result",
+    "user_id",
+    "model_id",
+    "slo_factor",
+    "latency",
+    "deadline",
+    "deadline_met",
+    "arrival_count",
+    "departure_count",
+    "is_coldstart",
+)
+
+ACTION_COLUMNS = (
+    "t",
+    "action_id",
+    "action_type",
+    "status",
+    "worker_id",
+    "gpu_id",
+    "model_id",
+    "batch_size",
+    "expected_exec_duration",
+    "worker_exec_duration",
+    "expected_exec_complete",
+    "worker_exec_complete",
+    "expected_gpu_clock",
+    "worker_gpu_clock_before",
+    "worker_gpu_clock",
+    "worker_copy_output_complete",
+    "worker_action_received",
+    "worker_result_sent",
+    "controller_result_enqueue",
+    "controller_action_duration",
+    "goodput",
+    "requests_queued",
+    "copies_loaded",
+)
