@@ -1,0 +1,72 @@
+# The everyday commands; `make help` lists them. The build itself is CMakeLists.txt, with the
+# settings of CMakePresets.json.
+
+# Where programs and libraries are built. Sanitized builds go beside it: build-asan, …
+CLOCKWORK_BUILD ?= build
+PYTHON ?= /usr/bin/python3
+FUZZ_SECONDS ?= 60
+
+# For the demo, from the environment or this command line: make demo DEMO_SECONDS=60
+DEMO_SECONDS ?= 180
+DEMO_LOAD_FACTOR ?= 0.12
+DEMO_MEMORY_LOAD_FACTOR ?= 4
+DEMO_OUT ?=
+export CLOCKWORK_BUILD FUZZ_SECONDS
+export DEMO_SECONDS DEMO_LOAD_FACTOR DEMO_MEMORY_LOAD_FACTOR DEMO_OUT
+
+.PHONY: all
+all: build
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | expand -t 14
+	@echo 'check-TIER    one tier of check: $(shell $(PYTHON) scripts/check.py --list)'
+
+.PHONY: setup
+setup: ## install the Debian packages that build and demo need
+	sh scripts/setup.sh build
+
+.PHONY: build
+build: ## worker, controller, client and the tools, in CLOCKWORK_BUILD (default build)
+	@cmake --preset release -B "$(CLOCKWORK_BUILD)" --log-level=WARNING >/dev/null
+	@cmake --build "$(CLOCKWORK_BUILD)" --target programs
+
+.PHONY: demo
+demo: build ## replay section 6.5 on this machine; README.md has its DEMO_* variables
+	@$(PYTHON) scripts/demo.py
+
+.PHONY: check
+check: ## every fast test
+	@$(PYTHON) scripts/check.py
+
+.PHONY: check-%
+check-%:
+	@$(PYTHON) scripts/check.py $*
+
+.PHONY: san
+san: ## all tests under ASan+UBSan, then under TSan
+	@$(PYTHON) scripts/check.py san-address san-thread
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_SECONDS (default 60), from a new random seed
+	@$(PYTHON) scripts/check.py fuzz-long
+
+.PHONY: bench
+bench: build ## what the controller sustains and costs on this machine, then the parts alone
+	@cmake --build "$(CLOCKWORK_BUILD)"
+	@$(PYTHON) bench/cluster.py --build "$(CLOCKWORK_BUILD)"
+	@for program in "$(CLOCKWORK_BUILD)"/bench/bench_*; do \
+	  echo "== $${program##*/}"; "$$program" || exit 1; done
+
+.PHONY: format
+format: ## lay out the C code as `make check` wants it
+	@$(PYTHON) scripts/check_format.py --write
+
+.PHONY: columns
+columns: ## write the Python reader's column names from src/telemetry/events.def
+	@$(PYTHON) scripts/generate_columns.py
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf "$(CLOCKWORK_BUILD)" "$(CLOCKWORK_BUILD)-asan" "$(CLOCKWORK_BUILD)-tsan" \
+	  "$(CLOCKWORK_BUILD)-fuzz"
