@@ -137,7 +137,6 @@ static bool start_transport(struct controller *controller) {
 }
 
 static void start_loop_handles(struct controller *controller) {
-  struct error_text error = {.text = ""};
   /* Started after the transport's: libuv runs the youngest prepare handle first. */
   uv_prepare_init(&controller->loop, &controller->prepare);
   controller->prepare.data = controller;
@@ -151,7 +150,8 @@ static void start_loop_handles(struct controller *controller) {
   const enum err signals_error =
       signals_init(&controller->signals, &controller->loop, on_signal, controller);
   if (wakeup_error != ERR_OK || signals_error != ERR_OK) {
-    log_warning("Could not set up timers and signals: %s%s", err_text(wakeup_error), error.text);
+    log_warning("Could not set up timers and signals: %s",
+                err_text(wakeup_error != ERR_OK ? wakeup_error : signals_error));
     exit(EXIT_FAILURE);
   }
 }

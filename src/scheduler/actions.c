@@ -29,7 +29,8 @@ struct action *action_create(struct scheduler *scheduler, enum action_type type,
   return action;
 }
 
-void action_destroy(struct scheduler *scheduler, struct action *action) {
+/* Out of the GPU's accounts and gone. Its requests are the caller's to answer. */
+static void action_destroy(struct scheduler *scheduler, struct action *action) {
   CHECK(!list_is_linked(&action->of_gpu));
   action->residency->gpu->actions_count--;
   list_remove(&action->of_scheduler);

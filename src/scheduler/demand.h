@@ -13,11 +13,11 @@
  *
  * Each request is charged to one GPU of those that hold its model or are loading it: the first with
  * time to spare, else the lightest, of DEMAND_HOLDERS that take turns, as long as that GPU's total
- * stays within its capacity of 1. What fits nowhere is
- * the model's unserved demand, and that is its LOAD priority. A GPU that is late serves nobody, for
- * all we know. Charging whole requests to the lightest of a few GPUs spreads demand in proportion
- * to how lightly each is loaded, as the published system does by recomputing shares over all GPUs,
- * at a cost that does not depend on their number.
+ * stays within its capacity of 1. What fits nowhere is the model's unserved demand, and that is its
+ * LOAD priority. A GPU that is late serves nobody, for all we know. Charging whole requests to the
+ * lightest of a few GPUs spreads demand in proportion to how lightly each is loaded, as the
+ * published system does by recomputing shares over all GPUs, at a cost that does not depend on
+ * their number.
  *
  * Pure; state beside the scheduler's. Cost of every call: O(log(requests + models + GPUs)), except
  * demand_on_loading/unloaded: O(queued requests of that model).

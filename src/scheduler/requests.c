@@ -18,7 +18,8 @@ static struct instant last_chance(const struct request *request) {
   return instant_sub(request->target, needed);
 }
 
-bool request_is_hopeful(const struct scheduler *scheduler, const struct request *request) {
+/* Whether it could still meet its target if a GPU were idle. */
+static bool request_is_hopeful(const struct scheduler *scheduler, const struct request *request) {
   return !scheduler->policy->keeps_deadlines ||
          !instant_after(scheduler->now, last_chance(request));
 }
@@ -75,7 +76,8 @@ void request_answer(struct scheduler *scheduler, struct request *request,
   scheduler->is_in_sink = false;
 }
 
-void request_enqueue(struct scheduler *scheduler, struct request *request) {
+/* Into its model's queue; tells the policy. */
+static void request_enqueue(struct scheduler *scheduler, struct request *request) {
   struct model *model = request->model;
   request->state = REQUEST_STATE_QUEUED;
   tree_insert(&model->queue, &request->of_queue, request->target.ns, request->sequence);

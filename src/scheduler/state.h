@@ -209,8 +209,6 @@ void gpu_on_load_done(struct gpu *gpu, struct instant now, struct action *action
 /* Answer and forget; the request must not stand in a queue. */
 void request_answer(struct scheduler *scheduler, struct request *request,
                     enum request_result result, uint64_t action_id, uint32_t batch_index);
-/* Into its model's queue; tells the policy. */
-void request_enqueue(struct scheduler *scheduler, struct request *request);
 /* Out of its model's queue; tells the policy. */
 void request_dequeue(struct scheduler *scheduler, struct request *request);
 /* A request whose action failed: queue it again if it can still make it, else answer. */
@@ -220,8 +218,6 @@ void request_retry(struct scheduler *scheduler, struct request *request);
 void requests_update_expiry(struct scheduler *scheduler, struct model *model);
 /* Answer all queued requests that can no longer make it. */
 void requests_expire(struct scheduler *scheduler);
-/* Whether it could still meet its target if a GPU were idle. */
-bool request_is_hopeful(const struct scheduler *scheduler, const struct request *request);
 
 /* ---- residency.c: weights on GPUs -------------------------------------------------------------
  */
@@ -254,8 +250,6 @@ bool action_is_possible(const struct gpu *gpu, uint32_t count);
  * to be set by the caller. */
 struct action *action_create(struct scheduler *scheduler, enum action_type type,
                              struct residency *residency);
-/* Out of the GPU's lists and gone. Its requests are the caller's to answer. */
-void action_destroy(struct scheduler *scheduler, struct action *action);
 /* The eviction of an idle LOADED or UNWANTED residency, as an action; one must be possible. */
 void action_send_evict(struct scheduler *scheduler, struct residency *residency);
 /* The row for telemetry. `result` is NULL when the worker was lost. */
