@@ -71,6 +71,9 @@ struct backend_command {
   const struct backend_io *io; /* INPUT, OUTPUT */
 };
 
+/* Of backend_loaded_model.reason. */
+enum { BACKEND_REASON_BYTES = 256 };
+
 /* Batches of one GPU that may be between INPUT and OUTPUT at once: one being copied in, one
  * executing, one being copied out, and one in reserve so that no engine waits for a slot. */
 enum { BACKEND_IO_SLOTS = 4 };
@@ -100,6 +103,8 @@ struct backend_loaded_model {
                                 ACTION_INVALID_MODEL_ID (no copies, or an id is taken or too large;
                                 then none of them is loaded) */
   struct model_spec spec;    /* on success: with measured durations */
+  char reason[BACKEND_REASON_BYTES]; /* on failure: one line that names the file and the mend; ""
+                                        where the status says all. NUL terminated */
 };
 
 /* The operations of one kind of backend. `self` is the backend's own state. All are required. */

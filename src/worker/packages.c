@@ -150,7 +150,8 @@ static void settle(struct worker *worker, const struct backend_loaded_model *loa
     }
   }
   if (status != ACTION_SUCCESS) {
-    log_warning("Model %s was not loaded: %s", package->path, action_status_text((int)status));
+    log_warning("Model %s was not loaded: %s%s%s", package->path, action_status_text((int)status),
+                loaded->reason[0] == '\0' ? "" : ": ", loaded->reason);
     package_remove(packages, package);
   }
 }
