@@ -18,38 +18,24 @@
  * (scheduler/demand.h).
  */
 #include "base/check.h"
-#include "base/prng.h"
 #include "scheduler/demand.h"
+#include "scheduler/offers.h"
 #include "scheduler/policy.h"
-
-/* In the model cluster of tests/unit/scheduler/test_quality.c two, four and eight make no
- * difference that shows: one choice among several is what counts. Each costs two changes of a tree.
- */
-enum { OFFERS = 4 };
 
 struct infer4_gpu {
   struct tree offers;          /* of struct infer4_residency, the most urgent first */
   struct heap_node ready_node; /* in infer4->ready while it has offers and could take one */
 };
 
-/* Who holds the model LOADED, in turns: those that it is offered to, longest first, and the rest.
- */
-struct infer4_model {
-  struct list offered; /* of struct infer4_residency */
-  struct list waiting; /* of struct infer4_residency */
-  uint32_t offered_count;
-};
-
 struct infer4_residency {
   struct tree_node offer; /* in its GPU's offers while its model offers to it */
-  struct list of_model;   /* in offered or waiting of its model while LOADED */
   struct residency *residency;
 };
 
 struct infer4 {
   struct scheduler *scheduler;
   struct demand demand;
-  struct infer4_model *models;          /* by model id */
+  struct offers holders;
   struct infer4_gpu *gpus;              /* by gpu id */
   struct infer4_residency *residencies; /* by pool index */
   struct heap ready;                    /* of GPUs, by when they want work */
@@ -61,11 +47,11 @@ static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
   struct infer4 *infer4 = arena_take(arena, 1, sizeof(*infer4));
   struct infer4 *built = infer4 != NULL ? infer4 : &counted;
   built->scheduler = scheduler;
-  built->models = arena_take(arena, limits->models, sizeof(struct infer4_model));
   built->gpus = arena_take(arena, limits->gpus, sizeof(struct infer4_gpu));
   built->residencies = arena_take(arena, limits->residencies, sizeof(struct infer4_residency));
   heap_init(&built->ready, arena, limits->gpus);
   demand_init(&built->demand, arena, scheduler);
+  offers_init(&built->holders, arena, scheduler);
   return infer4;
 }
 
@@ -104,11 +90,8 @@ static const struct request *oldest_request(const struct model *model) {
 }
 
 static void offer_withdraw(struct infer4 *infer4, struct infer4_residency *entry) {
-  struct infer4_model *of_model = &infer4->models[entry->residency->model->model_id];
   tree_remove(&of_gpu(infer4, entry->residency->gpu)->offers, &entry->offer);
-  of_model->offered_count--;
-  list_remove(&entry->of_model);
-  list_append(&of_model->waiting, &entry->of_model);
+  offers_withdraw(&infer4->holders, entry->residency);
 }
 
 static void offer_move(struct infer4 *infer4, struct infer4_residency *entry, int64_t key) {
@@ -131,19 +114,18 @@ static void offer_hasten(struct infer4 *infer4, struct infer4_residency *entry) 
   }
 }
 
-static void offer_make(struct infer4 *infer4, struct infer4_residency *entry) {
-  const struct residency *residency = entry->residency;
-  struct infer4_model *of_model = &infer4->models[residency->model->model_id];
-  list_remove(&entry->of_model);
-  list_append(&of_model->offered, &entry->of_model);
-  of_model->offered_count++;
+static void offer_make(struct infer4 *infer4, struct residency *residency) {
+  struct infer4_residency *entry = of_residency(infer4, residency);
+  entry->residency = residency;
+  offers_make(&infer4->holders, residency);
   tree_insert(&of_gpu(infer4, residency->gpu)->offers, &entry->offer, urgency_of(residency),
               residency->model->model_id);
   ready_update(infer4, residency->gpu);
 }
 
 /* Whether the GPU will take the model's oldest request as soon as it is asked. */
-static bool takes_at_once(const struct infer4 *infer4, const struct residency *residency) {
+static bool takes_at_once(const void *self, const struct residency *residency) {
+  const struct infer4 *infer4 = self;
   const struct gpu *gpu = residency->gpu;
   const struct instant now = infer4->scheduler->now;
   if (gpu->infers_count > 0 || of_gpu(infer4, gpu)->offers.count > 0 || gpu_is_late(gpu, now)) {
@@ -154,58 +136,41 @@ static bool takes_at_once(const struct infer4 *infer4, const struct residency *r
   return !instant_after(end, oldest_request(residency->model)->target);
 }
 
-/* Offer to one GPU that takes the request at once, of the next OFFERS in the model's round. */
-static bool offer_to_idle(struct infer4 *infer4, const struct model *model) {
-  struct infer4_model *of_model = &infer4->models[model->model_id];
-  struct list *first = NULL;
-  for (int i = 0; i < OFFERS && (first = list_first(&of_model->waiting)) != NULL; i++) {
-    struct infer4_residency *entry = LIST_ENTRY(first, struct infer4_residency, of_model);
-    if (takes_at_once(infer4, entry->residency)) {
-      offer_make(infer4, entry);
-      return true;
-    }
-    list_remove(first);
-    list_append(&of_model->waiting, first);
-    if (list_first(&of_model->waiting) == first) {
-      break; /* the only one */
-    }
+/* Offer to the next holder in the model's round; false if it is offered to all. */
+static bool offer_to_next(struct infer4 *infer4, const struct model *model) {
+  struct residency *next = offers_next(&infer4->holders, model);
+  if (next != NULL) {
+    offer_make(infer4, next);
   }
-  return false;
-}
-
-static void offer_to_next(struct infer4 *infer4, const struct model *model) {
-  struct list *first = list_first(&infer4->models[model->model_id].waiting);
-  if (first != NULL) {
-    offer_make(infer4, LIST_ENTRY(first, struct infer4_residency, of_model));
-  }
+  return next != NULL;
 }
 
 static void infer4_on_model_added(void *self, struct model *model) {
   struct infer4 *infer4 = self;
-  struct infer4_model *of_model = &infer4->models[model->model_id];
-  of_model->offered_count = 0;
-  list_init(&of_model->offered);
-  list_init(&of_model->waiting);
+  offers_on_model_added(&infer4->holders, model);
   demand_on_model_added(&infer4->demand, model);
 }
 
 static void infer4_on_queued(void *self, struct request *request) {
   struct infer4 *infer4 = self;
   struct model *model = request->model;
-  struct infer4_model *of_model = &infer4->models[model->model_id];
+  struct offers *holders = &infer4->holders;
   demand_on_queued(&infer4->demand, request);
   const bool is_first = model->queue.first == &request->of_queue;
   const bool fills_a_batch =
       model_batch_kind(&model->spec, model->queue.count) < model->kinds_usable;
   if (is_first || fills_a_batch) {
-    for (struct list *at = of_model->offered.next; at != &of_model->offered; at = at->next) {
-      offer_hasten(infer4, LIST_ENTRY(at, struct infer4_residency, of_model));
+    for (struct residency *at = offers_first(holders, model); at != NULL;
+         at = offers_after(holders, at)) {
+      offer_hasten(infer4, of_residency(infer4, at));
     }
   }
-  if (!offer_to_idle(infer4, model)) {
-    while (of_model->offered_count < OFFERS && !list_is_empty(&of_model->waiting)) {
-      offer_to_next(infer4, model);
-    }
+  struct residency *ready = offers_next_ready(holders, model, takes_at_once, infer4);
+  if (ready != NULL) {
+    offer_make(infer4, ready);
+    return;
+  }
+  while (holders->models[model->model_id].offered_count < OFFERS && offer_to_next(infer4, model)) {
   }
 }
 
@@ -221,33 +186,19 @@ static void infer4_on_loading(void *self, struct residency *residency) {
 
 static void infer4_on_loaded(void *self, struct residency *residency) {
   struct infer4 *infer4 = self;
-  struct infer4_model *of_model = &infer4->models[residency->model->model_id];
-  struct infer4_residency *entry = of_residency(infer4, residency);
-  entry->residency = residency;
-  /* Workers join one after another with the same models: if all models had their GPUs in that order
-   * they would all turn to the same few at once. */
-  const uint64_t hash =
-      prng_mix((uint64_t)residency->model->model_id << 32 | residency->gpu->gpu_id);
-  for (uint64_t turns = hash % 4; turns > 0 && !list_is_empty(&of_model->waiting); turns--) {
-    struct list *first = list_first(&of_model->waiting);
-    list_remove(first);
-    list_append(&of_model->waiting, first);
-  }
-  list_append(&of_model->waiting, &entry->of_model);
+  offers_on_loaded(&infer4->holders, residency);
   if (residency->model->queue.count > 0) {
-    offer_make(infer4, entry);
+    offer_make(infer4, residency);
   }
 }
 
 static void infer4_on_unloaded(void *self, struct residency *residency) {
   struct infer4 *infer4 = self;
   struct infer4_residency *entry = of_residency(infer4, residency);
-  if (list_is_linked(&entry->of_model)) { /* it was LOADED, not LOADING */
-    if (entry->offer.is_linked) {
-      offer_withdraw(infer4, entry);
-    }
-    list_remove(&entry->of_model);
+  if (entry->offer.is_linked) {
+    offer_withdraw(infer4, entry);
   }
+  offers_on_unloaded(&infer4->holders, residency);
   demand_on_unloaded(&infer4->demand, residency);
 }
 
@@ -358,7 +309,7 @@ static bool give_work(struct infer4 *infer4, struct gpu *gpu) {
       offer_withdraw(infer4, offered);
     } else {
       offer_move(infer4, offered, urgency_of(residency));
-      if (infer4->models[model->model_id].offered_count < model->queue.count) {
+      if (infer4->holders.models[model->model_id].offered_count < model->queue.count) {
         offer_to_next(infer4, model); /* more waits than this GPU took */
       }
     }
@@ -393,31 +344,17 @@ static void infer4_plan(void *self) {
 
 static void infer4_validate(const void *self) {
   const struct infer4 *infer4 = self;
-  const struct pool *residencies = &infer4->scheduler->residencies;
   uint32_t offers = 0;
-  for (uint32_t i = 0; i < residencies->capacity; i++) {
-    const struct residency *residency = pool_at(residencies, i);
+  for (uint32_t i = 0; i < infer4->scheduler->residencies.capacity; i++) {
     const struct infer4_residency *entry = &infer4->residencies[i];
-    const bool is_loaded = residency != NULL && residency->state == RESIDENCY_LOADED;
-    CHECK_EQ(list_is_linked(&entry->of_model), is_loaded);
-    CHECK(!entry->offer.is_linked || is_loaded);
-    CHECK(!is_loaded || entry->residency == residency);
+    CHECK_EQ(entry->offer.is_linked, infer4->holders.holders[i].is_offered);
     offers += entry->offer.is_linked;
   }
   for (uint32_t i = 0; i < infer4->scheduler->gpus.capacity; i++) {
     offers -= infer4->gpus[i].offers.count;
   }
   CHECK_EQ(offers, 0);
-  for (uint32_t i = 0; i < infer4->scheduler->config.limits.models; i++) {
-    const struct infer4_model *of_model = &infer4->models[i];
-    uint32_t offered = 0;
-    for (const struct list *at = of_model->offered.next; at != NULL && at != &of_model->offered;
-         at = at->next) {
-      CHECK(LIST_ENTRY(at, const struct infer4_residency, of_model)->offer.is_linked);
-      offered++;
-    }
-    CHECK_EQ(offered, of_model->offered_count);
-  }
+  offers_validate(&infer4->holders);
   demand_validate(&infer4->demand);
 }
 
