@@ -71,7 +71,14 @@ struct type {
 static const struct type TYPES[] = {
     {"INFER4",
      "infer4",
-     "The Clockwork Scheduler.  You should usually be using this.",
+     "The Clockwork Scheduler, as published.",
+     {GENERATE_INPUTS, MAX_GPUS, SCHEDULE_AHEAD, DEFAULT_SLO, MAX_EXEC, MAX_BATCH},
+     6},
+    {"PRICED",
+     "priced",
+     "Gives GPU time to what serves most requests with it: INFER4's answers at light load, more "
+     "of\n"
+     "            them in time when not all can be.  Recommended.",
      {GENERATE_INPUTS, MAX_GPUS, SCHEDULE_AHEAD, DEFAULT_SLO, MAX_EXEC, MAX_BATCH},
      6},
     {"DIRECT",
@@ -244,7 +251,8 @@ static bool parse_positional(int count, char *const *words, struct options *opti
   }
   const struct type *type = find_type(words[0]);
   if (type == NULL) {
-    log_usage_error(PROGRAM, "TYPE: '%.40s' is not one of INFER4, DIRECT, ECHO, STRESS", words[0]);
+    log_usage_error(PROGRAM, "TYPE: '%.40s' is not one of INFER4, PRICED, DIRECT, ECHO, STRESS",
+                    words[0]);
     return false;
   }
   options->type = type->name;

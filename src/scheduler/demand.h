@@ -14,10 +14,10 @@
  * Each request is charged to one GPU of those that hold its model or are loading it: the first with
  * time to spare, else the lightest, of DEMAND_HOLDERS that take turns, as long as that GPU's total
  * stays within its capacity of 1. What fits nowhere is the model's unserved demand, and that is its
- * LOAD priority. A GPU that is late serves nobody, for all we know. Charging whole requests to the
- * lightest of a few GPUs spreads demand in proportion to how lightly each is loaded, as the
- * published system does by recomputing shares over all GPUs, at a cost that does not depend on
- * their number.
+ * LOAD priority (or what it amounts to in requests: enum demand_order). A GPU that is late serves
+ * nobody, for all we know. Charging whole requests to the lightest of a few GPUs spreads demand in
+ * proportion to how lightly each is loaded, as the published system does by recomputing shares over
+ * all GPUs, at a cost that does not depend on their number.
  *
  * Pure; state beside the scheduler's. Cost of every call: O(log(requests + models + GPUs)), except
  * demand_on_loading/unloaded: O(queued requests of that model).
@@ -43,6 +43,14 @@ enum {
 /* The published system's window for counting a request towards a LOAD. */
 #define DEMAND_WINDOW duration_ms(25)
 
+/* Which of the models with unserved demand is loaded first. */
+enum demand_order {
+  DEMAND_MOST_TIME, /* the one that lacks most GPU time: the published rule */
+  /* The one with most unserved requests for each nanosecond that its transfer and a first execution
+   * take: where not all can be served, the link is best spent on those that cost it least. */
+  DEMAND_MOST_REQUESTS,
+};
+
 struct demand_request {
   struct heap_node expiry_node; /* linked while it counts */
   struct list of_unserved;      /* linked while charged to no GPU */
@@ -53,6 +61,7 @@ struct demand_request {
 struct demand_model {
   struct list unserved_requests;
   int64_t unserved;
+  uint32_t unserved_count;
   struct heap_node priority_node; /* in demand->priorities while unserved > 0 */
   struct list of_postponed;       /* linked while unserved > 0 and it is left out there */
 };
@@ -66,18 +75,20 @@ struct demand_gpu {
 
 struct demand {
   struct scheduler *scheduler;
+  enum demand_order order;
   struct demand_request *requests; /* by pool index */
   struct demand_model *models;     /* by model id */
   struct demand_gpu *gpus;         /* by gpu id */
   struct heap expiry;              /* of requests */
-  struct heap priorities;          /* of models, the most unserved first */
+  struct heap priorities;          /* of models, by `order` */
   struct list postponed;           /* of models, the one that waited longest first */
   uint64_t next_turn;
   struct heap loadable; /* of GPUs, the lightest first */
   struct heap paused;   /* of GPUs, by when they may load again */
 };
 
-void demand_init(struct demand *demand, struct arena *arena, struct scheduler *scheduler);
+void demand_init(struct demand *demand, struct arena *arena, struct scheduler *scheduler,
+                 enum demand_order order);
 void demand_on_model_added(struct demand *demand, struct model *model);
 void demand_on_queued(struct demand *demand, struct request *request);
 void demand_on_dequeued(struct demand *demand, struct request *request);

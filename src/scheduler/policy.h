@@ -28,6 +28,8 @@ struct policy {
   void (*on_model_added)(void *self, struct model *model);
   void (*on_queued)(void *self, struct request *request);   /* it stands in model->queue */
   void (*on_dequeued)(void *self, struct request *request); /* it no longer does */
+  /* Nothing could serve it in time; it is about to leave the queue and be answered. */
+  void (*on_given_up)(void *self, struct request *request);
   void (*on_loading)(void *self, struct residency *residency);
   void (*on_loaded)(void *self, struct residency *residency);
   /* It leaves (eviction, failed LOAD, lost GPU): no new work for it. */

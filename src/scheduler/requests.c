@@ -121,6 +121,9 @@ void requests_expire(struct scheduler *scheduler) {
       requests_update_expiry(scheduler, model); /* the estimate has become shorter since */
       continue;
     }
+    if (scheduler->policy->on_given_up != NULL) {
+      scheduler->policy->on_given_up(scheduler->policy_state, request);
+    }
     request_dequeue(scheduler, request);
     request_answer(scheduler, request, REQUEST_TIMEOUT, 0, 0);
   }

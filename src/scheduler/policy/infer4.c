@@ -50,7 +50,7 @@ static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
   built->gpus = arena_take(arena, limits->gpus, sizeof(struct infer4_gpu));
   built->residencies = arena_take(arena, limits->residencies, sizeof(struct infer4_residency));
   heap_init(&built->ready, arena, limits->gpus);
-  demand_init(&built->demand, arena, scheduler);
+  demand_init(&built->demand, arena, scheduler, DEMAND_MOST_TIME);
   offers_init(&built->holders, arena, scheduler);
   return infer4;
 }

@@ -4,14 +4,12 @@
 #include "scheduler/policy.h"
 
 extern const struct policy policy_infer4;
+extern const struct policy policy_priced;
 extern const struct policy policy_direct;
 extern const struct policy policy_echo;
 
 const struct policy *const policy_registry[] = {
-    &policy_infer4,
-    &policy_direct,
-    &policy_echo,
-    NULL,
+    &policy_infer4, &policy_priced, &policy_direct, &policy_echo, NULL,
 };
 
 const struct policy *policy_find(const char *name) {

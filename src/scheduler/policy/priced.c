@@ -1,0 +1,547 @@
+/* PRICED: the requests that GPU time is worth most to.
+ *
+ * A batch's yield is the number of requests it serves for each nanosecond of GPU time that it
+ * takes. When not everything can be served, those with the highest yield should be, and the yield
+ * of the last one that still fits is the price of GPU time: the shadow price of the relaxation that
+ * workload-wide bounds are computed from (docs/policies.md). The policy learns it as it goes:
+ *   - a request that had to be given up although its yield was above the price raises it;
+ *   - a batch that was run although its yield was below lowers it, as a GPU without work does.
+ * Where GPUs have time to spare the price falls to nothing and all that follows is earliest
+ * deadline first.
+ *
+ * A GPU that will be free soon is given the first of
+ *   1. ripe batches whose yield is at least the price, the one that must start first;
+ *   2. other ripe batches, the one with the highest yield;
+ *   3. batches that are not ripe, the one with the highest yield.
+ * A batch is ripe when waiting can't make it better (it is the largest size), when it must start
+ * soon (RIPE_SHARE of the time that its oldest request was given), or when time is ample. So a GPU
+ * never idles while it could work, but work that would gain from waiting comes last. A batch may be
+ * padded: three requests in a batch of four yield more than two in a batch of two.
+ *
+ * A GPU is given work as late as its worker can still get it in time, not schedule_ahead before:
+ * what is decided early is decided with fewer requests in the queue. LOADs follow demand
+ * (scheduler/demand.h), most requests for its time first; who is asked of a model's many holders is
+ * scheduler/offers.h's business.
+ *
+ * A model whose every batch yields less than the price is not served while that lasts. That is what
+ * maximises goodput; who wants a share for each model must limit the others' requests.
+ */
+#include "base/check.h"
+#include "scheduler/demand.h"
+#include "scheduler/offers.h"
+#include "scheduler/policy.h"
+
+/* Yields are integers, in requests for this many nanoseconds: 16 requests in 1 us fit, and those of
+ * an hour differ. */
+#define YIELD_NS INT64_C(1000000000000000)
+
+enum {
+  /* A batch is ripe in the last quarter of its time. In `simulate` with the seed's workload at load
+   * factors 0.2 to 1 a fifth to a third make no difference that shows; a tenth costs 3 % of
+   * goodput, because a GPU that runs something else then comes too late. */
+  RIPE_SHARE = 4,
+  /* The price moves by this part of the difference. Between a 10th and a 200th goodput stays within
+   * 0.3 %. */
+  PRICE_SMOOTHING = 50,
+  /* Time is ample while the price is below this part of the yield of a batch of one. */
+  AMPLE_SHARE = 20,
+};
+
+/* Where an offer stands on its GPU. */
+enum offer_place {
+  OFFER_NOWHERE,
+  OFFER_RIPE,  /* by the latest start */
+  OFFER_POOR,  /* ripe, below the price; by yield */
+  OFFER_EARLY, /* not ripe; by yield, and in `ripening` by when it will be */
+};
+
+struct priced_residency {
+  enum offer_place place;
+  struct tree_node offer;
+  struct tree_node ripening;
+  struct residency *residency;
+};
+
+/* All of struct priced_residency. */
+struct priced_gpu {
+  struct tree ripe;
+  struct tree poor;
+  struct tree early;
+  struct tree ripening;
+  struct heap_node ready_node; /* in priced->ready while it has offers and could take one */
+};
+
+struct priced {
+  struct scheduler *scheduler;
+  struct demand demand;
+  struct offers holders;
+  struct priced_gpu *gpus;              /* by gpu id */
+  struct priced_residency *residencies; /* by pool index */
+  struct heap ready;                    /* of GPUs, by when they want work */
+  int64_t price;                        /* a yield, >= 0 */
+};
+
+static void *priced_init(struct arena *arena, struct scheduler *scheduler) {
+  const struct scheduler_limits *limits = &scheduler->config.limits;
+  struct priced counted;
+  struct priced *priced = arena_take(arena, 1, sizeof(*priced));
+  struct priced *built = priced != NULL ? priced : &counted;
+  built->scheduler = scheduler;
+  built->gpus = arena_take(arena, limits->gpus, sizeof(struct priced_gpu));
+  built->residencies = arena_take(arena, limits->residencies, sizeof(struct priced_residency));
+  heap_init(&built->ready, arena, limits->gpus);
+  demand_init(&built->demand, arena, scheduler, DEMAND_MOST_REQUESTS);
+  offers_init(&built->holders, arena, scheduler);
+  built->price = 0;
+  return priced;
+}
+
+static struct priced_gpu *of_gpu(const struct priced *priced, const struct gpu *gpu) {
+  return &priced->gpus[gpu->gpu_id];
+}
+
+static struct priced_residency *of_residency(const struct priced *priced,
+                                             const struct residency *residency) {
+  return &priced->residencies[pool_index(&priced->scheduler->residencies, residency)];
+}
+
+/* ---- the price ------------------------------------------------------------------------------- */
+
+static int64_t yield_of(uint32_t count, struct duration time) {
+  return count * YIELD_NS / time.ns;
+}
+
+static void price_move(struct priced *priced, int64_t towards) {
+  priced->price += (towards - priced->price) / PRICE_SMOOTHING;
+}
+
+/* The best that the model's queue would yield if all of it could still be served. */
+static int64_t queue_yield(const struct model *model) {
+  int64_t best = 0;
+  for (uint32_t kind = 0; kind < model->kinds_usable; kind++) {
+    const uint32_t size = model->spec.batch_sizes[kind];
+    const uint32_t count = model->queue.count < size ? model->queue.count : size;
+    const int64_t yield =
+        yield_of(count, estimate_at(&model->execute[kind], model->spec.clock_mhz));
+    best = yield > best ? yield : best;
+  }
+  return best;
+}
+
+static void priced_on_given_up(void *self, struct request *request) {
+  struct priced *priced = self;
+  const int64_t lost = queue_yield(request->model);
+  if (lost > priced->price) {
+    price_move(priced, lost);
+  }
+}
+
+/* ---- the batch that a GPU could run next -------------------------------------------------------
+ */
+
+struct choice {
+  uint32_t kind;
+  uint32_t count;
+  struct request *first; /* it and those after it */
+  int64_t yield;
+  struct instant latest; /* start */
+};
+
+/* How many of the requests from `first` on a batch of `size` takes. */
+static uint32_t count_from(const struct tree_node *first, uint32_t size) {
+  uint32_t count = 0;
+  for (const struct tree_node *at = first; at != NULL && count < size; at = tree_next(at)) {
+    count++;
+  }
+  return count;
+}
+
+/* The batch with the highest yield of those that meet every target when started at `start`.
+ * Requests too old for it are passed over. False: it is too late for all. Cost O(kinds x (log queue
+ * + batch)). */
+static bool choose_batch(const struct model *model, const struct gpu *gpu, struct instant start,
+                         struct choice *ret_choice) {
+  ret_choice->yield = 0;
+  for (uint32_t kind = 0; kind < model->kinds_usable; kind++) {
+    const uint32_t size = model->spec.batch_sizes[kind];
+    if (kind > 0 && model->spec.batch_sizes[kind - 1] >= model->queue.count) {
+      break; /* the smaller one holds them all */
+    }
+    const struct duration estimate = policy_estimate(model, kind, gpu);
+    const struct instant end = instant_add(start, estimate);
+    struct tree_node *first = model->queue.first;
+    uint32_t count = model->queue.count < size ? model->queue.count : size;
+    if (first->key < end.ns) {
+      first = tree_at_least(&model->queue, end.ns);
+      count = count_from(first, size);
+    }
+    const int64_t yield = yield_of(count, estimate);
+    if (yield > ret_choice->yield) {
+      *ret_choice = (struct choice){.kind = kind,
+                                    .count = count,
+                                    .first = TREE_ENTRY(first, struct request, of_queue),
+                                    .yield = yield};
+      ret_choice->latest = instant_sub(ret_choice->first->target, estimate);
+    }
+  }
+  return ret_choice->yield > 0;
+}
+
+/* When a batch becomes ripe, the largest one and ample time aside. */
+static struct instant ripe_at(const struct choice *choice) {
+  const int64_t given_ns = instant_since(choice->first->target, choice->first->arrived).ns;
+  return instant_sub(choice->latest, duration_ns(given_ns / RIPE_SHARE));
+}
+
+static bool is_ripe(const struct priced *priced, const struct model *model, const struct gpu *gpu,
+                    const struct choice *choice, struct instant start) {
+  const bool is_largest = choice->count == model->spec.batch_sizes[model->kinds_usable - 1];
+  const bool is_ample = priced->price < yield_of(1, policy_estimate(model, 0, gpu)) / AMPLE_SHARE;
+  return is_largest || is_ample || !instant_before(start, ripe_at(choice));
+}
+
+/* ---- offers ---------------------------------------------------------------------------------- */
+
+static uint32_t offers_of_gpu(const struct priced_gpu *entry) {
+  return entry->ripe.count + entry->poor.count + entry->early.count;
+}
+
+/* A GPU is asked this long before it is free: an action takes up to the allowance to reach an idle
+ * worker, and its inputs as long as they usually do. */
+static struct duration lead_of(const struct gpu *gpu) {
+  return duration_add(SCHEDULER_NETWORK_ALLOWANCE, gpu->start_lag);
+}
+
+/* The GPU takes part again: it has offers, and its predicted free time is known. */
+static void ready_update(struct priced *priced, const struct gpu *gpu) {
+  struct priced_gpu *entry = of_gpu(priced, gpu);
+  if (offers_of_gpu(entry) == 0) {
+    heap_discard(&priced->ready, &entry->ready_node);
+    return;
+  }
+  const struct instant wants_work = instant_sub(gpu->free_at, lead_of(gpu));
+  heap_set(&priced->ready, &entry->ready_node, wants_work.ns, gpu->gpu_id);
+}
+
+static struct tree *tree_of(struct priced_gpu *entry, enum offer_place place) {
+  return place == OFFER_RIPE ? &entry->ripe : place == OFFER_POOR ? &entry->poor : &entry->early;
+}
+
+static void unplace(struct priced *priced, struct priced_residency *entry) {
+  struct priced_gpu *of = of_gpu(priced, entry->residency->gpu);
+  tree_remove(tree_of(of, entry->place), &entry->offer);
+  if (entry->place == OFFER_EARLY) {
+    tree_remove(&of->ripening, &entry->ripening);
+  }
+  entry->place = OFFER_NOWHERE;
+}
+
+static void place(struct priced *priced, struct priced_residency *entry, enum offer_place where,
+                  const struct choice *choice) {
+  const struct residency *residency = entry->residency;
+  struct priced_gpu *of = of_gpu(priced, residency->gpu);
+  const int64_t key = where == OFFER_RIPE ? choice->latest.ns : -choice->yield;
+  tree_insert(tree_of(of, where), &entry->offer, key, residency->model->model_id);
+  if (where == OFFER_EARLY) {
+    tree_insert(&of->ripening, &entry->ripening, ripe_at(choice).ns, residency->model->model_id);
+  }
+  entry->place = where;
+}
+
+/* Put an offer where it belongs now. What is too late for this GPU stands first among the ripe and
+ * is withdrawn when it is looked at. */
+static void place_anew(struct priced *priced, struct priced_residency *entry) {
+  const struct model *model = entry->residency->model;
+  const struct gpu *gpu = entry->residency->gpu;
+  const struct instant start = gpu_guaranteed_start(gpu, priced->scheduler->now);
+  if (entry->place != OFFER_NOWHERE) {
+    unplace(priced, entry);
+  }
+  struct choice choice;
+  if (!choose_batch(model, gpu, start, &choice)) {
+    choice.latest = (struct instant){model->queue.first->key};
+    place(priced, entry, OFFER_RIPE, &choice);
+  } else if (!is_ripe(priced, model, gpu, &choice, start)) {
+    place(priced, entry, OFFER_EARLY, &choice);
+  } else {
+    place(priced, entry, choice.yield < priced->price ? OFFER_POOR : OFFER_RIPE, &choice);
+  }
+}
+
+static void offer_make(struct priced *priced, struct residency *residency) {
+  struct priced_residency *entry = of_residency(priced, residency);
+  entry->residency = residency;
+  offers_make(&priced->holders, residency);
+  place_anew(priced, entry);
+  ready_update(priced, residency->gpu);
+}
+
+static void offer_withdraw(struct priced *priced, struct priced_residency *entry) {
+  unplace(priced, entry);
+  offers_withdraw(&priced->holders, entry->residency);
+}
+
+/* Whether the GPU will take the model's oldest request as soon as it is asked. */
+static bool takes_at_once(const void *self, const struct residency *residency) {
+  const struct priced *priced = self;
+  const struct gpu *gpu = residency->gpu;
+  const struct instant now = priced->scheduler->now;
+  if (gpu->infers_count > 0 || offers_of_gpu(of_gpu(priced, gpu)) > 0 || gpu_is_late(gpu, now)) {
+    return false;
+  }
+  const struct instant end =
+      instant_add(gpu_guaranteed_start(gpu, now), policy_estimate(residency->model, 0, gpu));
+  return end.ns <= residency->model->queue.first->key;
+}
+
+/* Offer to the next holder in the model's round; false if it is offered to all. */
+static bool offer_to_next(struct priced *priced, const struct model *model) {
+  struct residency *next = offers_next(&priced->holders, model);
+  if (next != NULL) {
+    offer_make(priced, next);
+  }
+  return next != NULL;
+}
+
+/* ---- hooks ----------------------------------------------------------------------------------- */
+
+static void priced_on_model_added(void *self, struct model *model) {
+  struct priced *priced = self;
+  offers_on_model_added(&priced->holders, model);
+  demand_on_model_added(&priced->demand, model);
+}
+
+static void priced_on_queued(void *self, struct request *request) {
+  struct priced *priced = self;
+  struct model *model = request->model;
+  struct offers *holders = &priced->holders;
+  demand_on_queued(&priced->demand, request);
+  const bool is_first = model->queue.first == &request->of_queue;
+  const uint32_t largest = model->spec.batch_sizes[model->kinds_usable - 1];
+  if (is_first || model->queue.count <= largest) {
+    for (struct residency *at = offers_first(holders, model); at != NULL;
+         at = offers_after(holders, at)) {
+      place_anew(priced, of_residency(priced, at));
+    }
+  }
+  struct residency *ready = offers_next_ready(holders, model, takes_at_once, priced);
+  if (ready != NULL) {
+    offer_make(priced, ready);
+    return;
+  }
+  while (holders->models[model->model_id].offered_count < OFFERS && offer_to_next(priced, model)) {
+  }
+}
+
+static void priced_on_dequeued(void *self, struct request *request) {
+  struct priced *priced = self;
+  demand_on_dequeued(&priced->demand, request);
+}
+
+static void priced_on_loading(void *self, struct residency *residency) {
+  struct priced *priced = self;
+  demand_on_loading(&priced->demand, residency);
+}
+
+static void priced_on_loaded(void *self, struct residency *residency) {
+  struct priced *priced = self;
+  offers_on_loaded(&priced->holders, residency);
+  if (residency->model->queue.count > 0) {
+    offer_make(priced, residency);
+  }
+}
+
+static void priced_on_unloaded(void *self, struct residency *residency) {
+  struct priced *priced = self;
+  struct priced_residency *entry = of_residency(priced, residency);
+  if (entry->place != OFFER_NOWHERE) {
+    offer_withdraw(priced, entry);
+  }
+  offers_on_unloaded(&priced->holders, residency);
+  demand_on_unloaded(&priced->demand, residency);
+}
+
+static void priced_on_gpu_up(void *self, struct gpu *gpu) {
+  struct priced *priced = self;
+  CHECK_EQ(offers_of_gpu(of_gpu(priced, gpu)), 0);
+  demand_on_gpu_up(&priced->demand, gpu);
+}
+
+static void priced_on_gpu_lost(void *self, struct gpu *gpu) {
+  struct priced *priced = self;
+  CHECK_EQ(offers_of_gpu(of_gpu(priced, gpu)), 0);
+  heap_discard(&priced->ready, &of_gpu(priced, gpu)->ready_node);
+  demand_on_gpu_lost(&priced->demand, gpu);
+}
+
+static void priced_on_gpu_progress(void *self, struct gpu *gpu) {
+  struct priced *priced = self;
+  ready_update(priced, gpu);
+  if (gpu->infers_count == 0 && offers_of_gpu(of_gpu(priced, gpu)) == 0) {
+    price_move(priced, 0); /* it idles */
+  }
+  demand_on_load_slots(&priced->demand, gpu);
+  demand_resume(&priced->demand);
+}
+
+/* ---- giving out work ---------------------------------------------------------------------------
+ */
+
+static void ripen(struct priced *priced, struct priced_gpu *entry, struct instant start) {
+  while (entry->ripening.first != NULL && entry->ripening.first->key <= start.ns) {
+    struct priced_residency *offered =
+        TREE_ENTRY(entry->ripening.first, struct priced_residency, ripening);
+    if (offered->residency->model->queue.count == 0) {
+      offer_withdraw(priced, offered); /* others have taken it all */
+    } else {
+      place_anew(priced, offered);
+    }
+  }
+}
+
+/* The first of the three orders; NULL if nothing is on offer. */
+static struct priced_residency *first_offer(const struct priced_gpu *entry) {
+  const struct tree_node *first = entry->ripe.first;
+  first = first != NULL ? first : entry->poor.first;
+  first = first != NULL ? first : entry->early.first;
+  return first == NULL ? NULL : TREE_ENTRY(first, struct priced_residency, offer);
+}
+
+/* Whether the offer still stands as it was placed. Requests may have left since (for another GPU,
+ * or given up) and the price may have risen. */
+static bool is_placed_right(const struct priced *priced, const struct priced_residency *entry,
+                            const struct choice *choice) {
+  if (entry->place == OFFER_RIPE) {
+    return choice->latest.ns <= entry->offer.key && choice->yield >= priced->price;
+  }
+  return -choice->yield <= entry->offer.key;
+}
+
+static bool send_batch(struct priced *priced, struct residency *residency,
+                       const struct choice *choice) {
+  struct request *batch[MODEL_BATCH_MAX];
+  struct tree_node *at = &choice->first->of_queue;
+  for (uint32_t i = 0; i < choice->count; i++) {
+    batch[i] = TREE_ENTRY(at, struct request, of_queue);
+    at = tree_next(at);
+  }
+  return policy_infer(priced->scheduler, residency, choice->kind, batch, choice->count);
+}
+
+/* After a batch was sent. */
+static void offer_renew(struct priced *priced, struct priced_residency *entry) {
+  struct model *model = entry->residency->model;
+  if (model->queue.count == 0) {
+    offer_withdraw(priced, entry);
+    return;
+  }
+  place_anew(priced, entry);
+  if (priced->holders.models[model->model_id].offered_count < model->queue.count) {
+    offer_to_next(priced, model); /* more waits than this GPU took */
+  }
+}
+
+/* Give this GPU a batch. False: there is none, or it can't take more. */
+static bool give_work(struct priced *priced, struct gpu *gpu) {
+  struct priced_gpu *entry = of_gpu(priced, gpu);
+  const struct instant start = gpu_guaranteed_start(gpu, priced->scheduler->now);
+  ripen(priced, entry, start);
+  struct priced_residency *offered = NULL;
+  while ((offered = first_offer(entry)) != NULL) {
+    struct residency *residency = offered->residency;
+    struct choice choice;
+    if (residency->model->queue.count == 0 ||
+        !choose_batch(residency->model, gpu, start, &choice)) {
+      offer_withdraw(priced, offered);
+      continue;
+    }
+    if (!is_placed_right(priced, offered, &choice)) {
+      place_anew(priced, offered);
+      if (first_offer(entry) != offered || offered->place != OFFER_RIPE) {
+        continue;
+      }
+    }
+    if (!send_batch(priced, residency, &choice)) {
+      return false;
+    }
+    if (choice.yield < priced->price) {
+      price_move(priced, choice.yield);
+    }
+    offer_renew(priced, offered);
+    return true;
+  }
+  return false;
+}
+
+static bool wants_work(const struct priced *priced, const struct gpu *gpu) {
+  const struct instant now = priced->scheduler->now;
+  return instant_since(gpu_free_at(gpu, now), now).ns <= lead_of(gpu).ns && !gpu_is_late(gpu, now);
+}
+
+static void priced_plan(void *self) {
+  struct priced *priced = self;
+  const struct instant now = priced->scheduler->now;
+  demand_expire(&priced->demand);
+  while (heap_first_key(&priced->ready) <= now.ns && policy_has_room(priced->scheduler, 1)) {
+    struct priced_gpu *entry =
+        HEAP_ENTRY(heap_first(&priced->ready), struct priced_gpu, ready_node);
+    struct gpu *gpu = pool_at(&priced->scheduler->gpus, (uint32_t)(entry - priced->gpus));
+    if (wants_work(priced, gpu) && give_work(priced, gpu)) {
+      ready_update(priced, gpu);
+    } else {
+      /* Its next result, or its next offer, brings it back. */
+      heap_remove(&priced->ready, &entry->ready_node);
+    }
+  }
+  demand_load(&priced->demand);
+}
+
+static struct instant priced_wakeup(const void *self) {
+  const struct priced *priced = self;
+  return instant_min((struct instant){heap_first_key(&priced->ready)},
+                     demand_wakeup(&priced->demand));
+}
+
+static void priced_validate(const void *self) {
+  const struct priced *priced = self;
+  CHECK_GE(priced->price, 0);
+  uint32_t offers = 0;
+  uint32_t early = 0;
+  for (uint32_t i = 0; i < priced->scheduler->residencies.capacity; i++) {
+    const struct priced_residency *entry = &priced->residencies[i];
+    const bool is_placed = entry->place != OFFER_NOWHERE;
+    CHECK_EQ(is_placed, priced->holders.holders[i].is_offered);
+    CHECK_EQ(is_placed, entry->offer.is_linked);
+    CHECK_EQ(entry->place == OFFER_EARLY, entry->ripening.is_linked);
+    offers += is_placed;
+    early += entry->place == OFFER_EARLY;
+  }
+  for (uint32_t i = 0; i < priced->scheduler->gpus.capacity; i++) {
+    offers -= offers_of_gpu(&priced->gpus[i]);
+    early -= priced->gpus[i].ripening.count;
+  }
+  CHECK_EQ(offers, 0);
+  CHECK_EQ(early, 0);
+  offers_validate(&priced->holders);
+  demand_validate(&priced->demand);
+}
+
+const struct policy policy_priced = {
+    .name = "priced",
+    .summary = "what GPU time is worth most to: the most requests in time",
+    .keeps_deadlines = true,
+    .init = priced_init,
+    .on_model_added = priced_on_model_added,
+    .on_queued = priced_on_queued,
+    .on_dequeued = priced_on_dequeued,
+    .on_given_up = priced_on_given_up,
+    .on_loading = priced_on_loading,
+    .on_loaded = priced_on_loaded,
+    .on_unloaded = priced_on_unloaded,
+    .on_gpu_up = priced_on_gpu_up,
+    .on_gpu_lost = priced_on_gpu_lost,
+    .on_gpu_progress = priced_on_gpu_progress,
+    .plan = priced_plan,
+    .wakeup = priced_wakeup,
+    .validate = priced_validate,
+};
