@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "base/real.h"
 
 uint64_t prng_mix(uint64_t word) {
   word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -52,10 +53,10 @@ double prng_unit(struct prng *prng) {
 
 double prng_exponential(struct prng *prng) {
   /* Half a step off the grid of prng_unit(): the logarithm never sees 0. */
-  return -log(prng_unit(prng) + 0x1.0p-54);
+  return -real_log(prng_unit(prng) + 0x1.0p-54);
 }
 
 double prng_normal(struct prng *prng) {
   const double radius = sqrt(2.0 * prng_exponential(prng));
-  return radius * cos(2.0 * 3.14159265358979323846 * prng_unit(prng));
+  return radius * real_cos_turns(prng_unit(prng));
 }

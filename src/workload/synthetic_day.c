@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/prng.h"
+#include "base/real.h"
 
 /* ---- what was fitted: scripts/plot_trace_fit.py --constants prints these from real days ---- */
 
@@ -93,7 +94,7 @@ enum { TIMER_SHARES_COUNT = sizeof(TIMER_SHARES) / sizeof(TIMER_SHARES[0]) };
 #define BURST_DEVIATION 1.5
 #define BURST_LEVEL_VARIES 0.3
 
-#define QUARTER_TURN 1.57079632679489661923
+#define LOG_10 2.30258509299404568402
 
 /* Below this many calls a day, calls are thrown onto minutes one by one. */
 #define SPARSE_CALLS 200.0
@@ -133,7 +134,7 @@ static void stream_init(struct prng *prng, const struct synthetic_day_config *co
 /* log(n!) by Stirling's series; the error is below 1e-6 from n = 4. */
 static double log_factorial(double n) {
   const double x = n + 1;
-  return (x - 0.5) * log(x) - x + 0.91893853320467274 + 1 / (12 * x) - 1 / (360 * x * x * x);
+  return (x - 0.5) * real_log(x) - x + 0.91893853320467274 + 1 / (12 * x) - 1 / (360 * x * x * x);
 }
 
 /* Poisson by transformed rejection with squeeze (Hoermann 1993, algorithm PTRS), mean >= 10. */
@@ -144,7 +145,7 @@ static double poisson_large(struct prng *prng, double mean) {
   const double v_r = 0.9277 - 3.6224 / (b - 2);
   for (;;) {
     const double u = prng_unit(prng) - 0.5;
-    const double v = prng_unit(prng);
+    const double v = prng_unit(prng) + 0x1.0p-54; /* never 0 */
     const double us = 0.5 - fabs(u);
     const double k = floor((2 * a / us + b) * u + mean + 0.43);
     if (us >= 0.07 && v <= v_r) {
@@ -153,7 +154,8 @@ static double poisson_large(struct prng *prng, double mean) {
     if (k < 0 || (us < 0.013 && v > us)) {
       continue;
     }
-    if (log(v * inverse_alpha / (a / (us * us) + b)) <= k * log(mean) - mean - log_factorial(k)) {
+    if (real_log(v * inverse_alpha / (a / (us * us) + b)) <=
+        k * real_log(mean) - mean - log_factorial(k)) {
       return k;
     }
   }
@@ -167,7 +169,7 @@ static double poisson(struct prng *prng, double mean) {
     return 0;
   }
   double below = prng_unit(prng);
-  double probability = exp(-mean);
+  double probability = real_exp(-mean);
   double k = 0;
   /* At mean 10 a hundred is beyond the last bit of `below`. */
   while (below >= probability && k < 100) {
@@ -183,7 +185,7 @@ static double geometric(struct prng *prng, double mean) {
   if (mean <= 1) {
     return 1;
   }
-  return 1 + floor(prng_exponential(prng) / -log1p(-1 / mean));
+  return 1 + floor(prng_exponential(prng) / -real_log(1 - 1 / mean));
 }
 
 /* An index below `count` with probability in proportion to its weight. */
@@ -233,22 +235,22 @@ static uint32_t permuted(const struct synthetic_day_config *config, uint32_t ind
 static double quantile_of(double above) {
   const struct quantile *at = CALLS_QUANTILES;
   if (above < at[0].above) {
-    return at[0].calls * pow(at[0].above / above, TAIL_SLOPE);
+    return at[0].calls * real_pow(at[0].above / above, TAIL_SLOPE);
   }
   while (above > at[1].above) {
     at++;
   }
-  const double share = log(above / at[0].above) / log(at[1].above / at[0].above);
-  return at[0].calls * pow(at[1].calls / at[0].calls, share);
+  const double share = real_log(above / at[0].above) / real_log(at[1].above / at[0].above);
+  return at[0].calls * real_pow(at[1].calls / at[0].calls, share);
 }
 
 static double expected_calls(const struct synthetic_day_config *config, double above) {
   double calls = quantile_of(above);
   if (above < TAIL_ABOVE && config->function_count > SAMPLE_FUNCTIONS) {
-    double size = log(config->function_count / SAMPLE_FUNCTIONS) /
-                  log(SYNTHETIC_DAY_FUNCTIONS / SAMPLE_FUNCTIONS);
+    double size = real_log(config->function_count / SAMPLE_FUNCTIONS) /
+                  real_log(SYNTHETIC_DAY_FUNCTIONS / SAMPLE_FUNCTIONS);
     size = size < 1 ? size : 1;
-    calls *= pow((TAIL_ABOVE + TAIL_KNEE) / (above + TAIL_KNEE), TAIL_RAISE * size);
+    calls *= real_pow((TAIL_ABOVE + TAIL_KNEE) / (above + TAIL_KNEE), TAIL_RAISE * size);
   }
   return calls;
 }
@@ -272,7 +274,7 @@ static void make_timer(const struct synthetic_day_config *config, double positio
   const uint32_t own_phase = (uint32_t)prng_below(shape, period);
   const bool is_late = prng_unit(shape) < TIMER_LATE && period > 1;
   const bool is_several = prng_unit(shape) < TIMER_SEVERAL_CALLS;
-  const double several = floor(2 * pow(TIMER_CALLS_MAX / 2, prng_unit(shape)));
+  const double several = floor(2 * real_pow(TIMER_CALLS_MAX / 2, prng_unit(shape)));
   const double calls = (is_several ? several : 1) * config->load_scale;
 
   for (uint32_t minute = has_own_phase ? own_phase : 0; minute < TRACE_MINUTES; minute += period) {
@@ -311,16 +313,16 @@ static void rhythm_set_window(struct rhythm *rhythm, double varies, double lengt
   if (low >= WINDOW_MINUTES_MAX) {
     return;
   }
-  rhythm->window_minutes = (uint32_t)(low * pow(WINDOW_MINUTES_MAX / low, length));
+  rhythm->window_minutes = (uint32_t)(low * real_pow(WINDOW_MINUTES_MAX / low, length));
   rhythm->window_begin = is_at_midnight ? 0 : (uint32_t)(begin * 24) * 60;
 }
 
 /* Every draw is made whatever the outcome, so that the stream stays aligned. */
 static struct rhythm rhythm_make(struct prng *shape, double calls) {
-  const double magnitude = log10(calls > 1 ? calls : 1);
+  const double magnitude = real_log(calls > 1 ? calls : 1) / LOG_10;
   const bool is_steady = prng_unit(shape) < STEADY_BASE + STEADY_SLOPE * magnitude;
   double varies =
-      pow(10, VARIES_BASE + VARIES_SLOPE * magnitude + VARIES_DEVIATION * prng_normal(shape));
+      real_pow(10, VARIES_BASE + VARIES_SLOPE * magnitude + VARIES_DEVIATION * prng_normal(shape));
   varies = varies < VARIES_MAX ? varies : VARIES_MAX;
   const bool swings = prng_unit(shape) < DAILY_SHARE;
   const double swing = prng_unit(shape);
@@ -330,7 +332,7 @@ static struct rhythm rhythm_make(struct prng *shape, double calls) {
   const bool is_regular = prng_unit(shape) < REGULAR_SHARE;
   const double own_phase = prng_unit(shape);
   const bool has_own_phase = prng_unit(shape) >= TIMER_ON_THE_HOUR;
-  const double burst = BURST_MEDIAN_MINUTES * exp(BURST_DEVIATION * prng_normal(shape));
+  const double burst = BURST_MEDIAN_MINUTES * real_exp(BURST_DEVIATION * prng_normal(shape));
   const bool has_window = prng_unit(shape) < WINDOW_SHARE;
   const double length = prng_unit(shape);
   const double begin = prng_unit(shape);
@@ -372,7 +374,7 @@ static void bursts_make(const struct rhythm *rhythm, struct prng *day, double *w
   const double level_varies =
       rhythm->varies < BURST_LEVEL_VARIES ? rhythm->varies : BURST_LEVEL_VARIES;
   const double on_share = (1 + level_varies) / (1 + rhythm->varies);
-  const double deviation = sqrt(log1p(level_varies));
+  const double deviation = sqrt(real_log(1 + level_varies));
   double on_minutes = rhythm->burst_minutes;
   if (on_minutes > on_share * rhythm->window_minutes) {
     on_minutes = on_share * rhythm->window_minutes;
@@ -382,7 +384,7 @@ static void bursts_make(const struct rhythm *rhythm, struct prng *day, double *w
   double minute = 0;
   while (minute < TRACE_MINUTES) {
     const double end = minute + geometric(day, is_on ? on_minutes : off_minutes);
-    const double level = is_on ? exp(deviation * prng_normal(day)) : 0;
+    const double level = is_on ? real_exp(deviation * prng_normal(day)) : 0;
     for (; minute < end && minute < TRACE_MINUTES; minute++) {
       weights[(uint32_t)minute] *= level;
     }
@@ -392,12 +394,12 @@ static void bursts_make(const struct rhythm *rhythm, struct prng *day, double *w
 
 /* 1 + a cos(x). cos(x + d) from cos(x) and sin(x): a rotation a minute costs less than a cosine. */
 static void daily_make(const struct rhythm *rhythm, double *weights) {
-  const double angle = 4 * QUARTER_TURN / TRACE_MINUTES;
-  /* Sines as cosines: compilers make one call of both, sincos(), that not every C library has. */
-  const double cos_step = cos(angle);
-  const double sin_step = cos(angle - QUARTER_TURN);
-  double c = cos(angle * rhythm->peak_minute);
-  double s = -cos(angle * rhythm->peak_minute - QUARTER_TURN);
+  /* A peak before midnight is that of the day before. */
+  const double peak_turns = 1 + rhythm->peak_minute / TRACE_MINUTES;
+  const double cos_step = real_cos_turns(1.0 / TRACE_MINUTES);
+  const double sin_step = real_sin_turns(1.0 / TRACE_MINUTES);
+  double c = real_cos_turns(peak_turns);
+  double s = -real_sin_turns(peak_turns);
   for (uint32_t i = 0; i < TRACE_MINUTES; i++) {
     /* A little more than 0 at the lowest: a single burst may fall there. */
     weights[i] *= 1.0001 + rhythm->daily * c;
