@@ -31,12 +31,12 @@ static struct instant on_timer(void *self, struct instant now) {
     for (uint32_t i = 0; i < count; i++) {
       const struct workload_request *request = &requests[i];
       struct request_message *message = channel_send(&client->to_controller, REQUEST_WIRE_BYTES);
-      *message =
-          (struct request_message){.due = instant_add(client->start, duration_ns(request->at.ns)),
-                                   .tag = request->tag,
-                                   .user_id = request->user_id,
-                                   .model_id = request->model_index,
-                                   .slo_factor = request->slo_factor};
+      *message = (struct request_message){
+          .due = instant_add(client->start, duration_ns(request->at.ns)),
+          .tag = request->tag,
+          .user_id = request->user_id,
+          .model_id = request->model_index,
+          .slo_factor = client->slo_factor > 0 ? (float)client->slo_factor : request->slo_factor};
     }
     client->sent_count += count;
   } while (count == AT_ONCE);
@@ -61,9 +61,9 @@ void client_node_on_answer(void *self, struct instant now, const void *message) 
 }
 
 enum err client_node_init(struct client_node *client, struct events *events,
-                          const struct workload_config *config, struct instant start,
-                          struct instant stop) {
-  *client = (struct client_node){.start = start, .stop = stop};
+                          const struct workload_config *config, double slo_factor,
+                          struct instant start, struct instant stop) {
+  *client = (struct client_node){.start = start, .stop = stop, .slo_factor = slo_factor};
   client->memory_bytes = workload_bytes(config);
   client->memory = simulator_memory_take(client->memory_bytes);
   if (client->memory == NULL) {

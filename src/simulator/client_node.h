@@ -21,16 +21,18 @@ struct client_node {
   size_t memory_bytes;
   struct instant start;
   struct instant stop; /* nothing is sent at or after it */
+  double slo_factor;   /* 0: the workload's */
   uint64_t sent_count;
   uint64_t answered_count;
   struct histogram latency; /* of successes, from the moment the request was due */
 };
 
-/* The replay begins at `start` and stops at `stop`. ERR_NO_MEMORY; the channel is the caller's to
+/* The replay begins at `start` and stops at `stop`; a `slo_factor` above 0 replaces the workload's.
+ * ERR_NO_MEMORY; the channel is the caller's to
  * initialise. The struct must not move afterwards. */
 MUST_USE enum err client_node_init(struct client_node *client, struct events *events,
-                                   const struct workload_config *config, struct instant start,
-                                   struct instant stop);
+                                   const struct workload_config *config, double slo_factor,
+                                   struct instant start, struct instant stop);
 
 /* Accepts NULL and a zeroed one. */
 void client_node_finish(struct client_node *client);

@@ -9,6 +9,7 @@
 
 #include "os/log.h"
 #include "os/usage.h"
+#include "simulator/bound_windows.h"
 #include "simulator/inputs.h"
 #include "simulator/options.h"
 #include "simulator/progress.h"
@@ -29,6 +30,7 @@ struct run {
   struct telemetry_files files_memory;
   struct summary summary;
   int64_t *best_ns;
+  struct bound_windows bound; /* all zero unless --bound */
   struct simulation *simulation;
   struct duration real; /* what the events took, without preparations */
   struct duration cpu;
@@ -38,6 +40,9 @@ struct run {
 static void on_request(void *self, const struct telemetry_request *row) {
   struct run *run = self;
   summary_on_request(&run->summary, row);
+  if (run->options.wants_bound) {
+    bound_windows_on_request(&run->bound, row);
+  }
   if (run->files != NULL) {
     telemetry_files_on_request(run->files, row);
   }
@@ -115,6 +120,31 @@ static int prepare_summary(struct run *run) {
   return SIMULATE_EXIT_OK;
 }
 
+/* After prepare_summary(): of the same requests. */
+static int prepare_bound(struct run *run) {
+  const struct simulation_config *config = &run->options.simulation;
+  const uint32_t models_count = simulation_models_count(run->simulation);
+  const struct bound_windows_config bound = {
+      .begin_ns = SIMULATION_EPOCH_S * NS_PER_S + run->options.leadin.ns,
+      .gpus = run->summary.gpus,
+      .models_count = models_count,
+      .max_exec = config->scheduler.max_exec,
+      .max_batch = config->scheduler.max_batch,
+      .default_slo = config->scheduler.default_slo,
+      .shorter_ppm = config->execute_jitter_ppm * BOUND_WINDOWS_SIGMAS};
+  if (!run->options.wants_bound) {
+    return SIMULATE_EXIT_OK;
+  }
+  if (bound_windows_init(&run->bound, &bound) != ERR_OK) {
+    log_usage_error(PROGRAM, "--bound: out of memory");
+    return SIMULATE_EXIT_FAILED;
+  }
+  for (uint32_t i = 0; i < models_count; i++) {
+    bound_windows_set_model(&run->bound, i, simulation_model(run->simulation, i));
+  }
+  return SIMULATE_EXIT_OK;
+}
+
 static int open_folder(struct run *run) {
   const char *folder = run->options.out;
   struct error_text error;
@@ -148,6 +178,9 @@ static int start(struct run *run) {
     return fail(err, err == ERR_NOT_FOUND ? "--profile: " : "", &error);
   }
   code = prepare_summary(run);
+  if (code == SIMULATE_EXIT_OK) {
+    code = prepare_bound(run);
+  }
   return code == SIMULATE_EXIT_OK ? open_folder(run) : code;
 }
 
@@ -161,6 +194,9 @@ static void print_summary(const struct run *run, FILE *file) {
   const double real_s = (double)run->real.ns / 1e9;
   const double cpu_s = (double)run->cpu.ns / 1e9;
   summary_print(&run->summary, file);
+  if (options->wants_bound) {
+    bound_windows_print(&run->bound, summary_duration_s(&run->summary), run->summary.met, file);
+  }
   fprintf(file, "client_latency_p50_ms: %.3f\n",
           (double)histogram_quantile(counts.client_latency, 0.5) / 1e6);
   fprintf(file, "client_latency_p99_ms: %.3f\n",
@@ -226,6 +262,10 @@ static int finish(struct run *run) {
     log_usage_error(PROGRAM, "the workload sent no request in this time; raise --seconds");
     return SIMULATE_EXIT_USAGE;
   }
+  if (run->options.wants_bound && bound_windows_close(&run->bound) != ERR_OK) {
+    log_usage_error(PROGRAM, "--bound: out of memory");
+    return SIMULATE_EXIT_FAILED;
+  }
   print_summary(run, stdout);
   if (run->options.out != NULL && write_summary(run) != SIMULATE_EXIT_OK) {
     code = SIMULATE_EXIT_FAILED;
@@ -249,6 +289,7 @@ int main(int argc, char **argv) {
     simulation_destroy(run->simulation);
     day_close(&run->day);
     profile_close(&run->profile);
+    bound_windows_finish(&run->bound);
     free(run->best_ns);
   }
   free(run);

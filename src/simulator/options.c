@@ -20,6 +20,7 @@ enum setting_kind {
   SETTING_SEED,     /* uint64_t */
   SETTING_DURATION, /* struct duration; a decimal number of `unit` ns */
   SETTING_PPM,      /* uint32_t; a decimal number of millionths, kept in billionths */
+  SETTING_FACTOR,   /* double */
   SETTING_RATE,     /* uint64_t picoseconds a byte; a decimal number of Gbit/s, 0: no limit */
   SETTING_TEXT,     /* const char *, borrowed */
   SETTING_FLAG,     /* bool, set to true */
@@ -68,6 +69,9 @@ static const struct setting SETTINGS[] = {
      "the controller makes inputs and sends them; only their bytes are simulated"},
     {"workload", SETTING_WORKLOAD, AT(workload_text), 0, 0, 0, "'NAME ...'",
      "a workload of the client with its parameters, in one word (azure 8)"},
+    {"slo-factor", SETTING_FACTOR, AT(simulation.slo_factor), 0, 1e6, 0, "F",
+     "SLO of every request, times its model's batch-1 execution time; 0: what the workload says\n"
+     "(0)"},
     {"functions", SETTING_WHOLE, AT(functions), 1, TRACE_FUNCTIONS_MAX, 0, "N",
      "size of the synthetic day (46000)"},
     {"hours", SETTING_DURATION, AT(simulation.duration), 0, YEAR_S / 3600, 3600e9, "H",
@@ -98,6 +102,8 @@ static const struct setting SETTINGS[] = {
      "write only summary.txt there"},
     {"leadin", SETTING_DURATION, AT(leadin), 0, YEAR_S, 1e9, "S",
      "leave the first seconds out of the summary (0)"},
+    {"bound", SETTING_FLAG, AT(wants_bound), 0, 0, 0, NULL,
+     "compare with what no scheduler could beat; takes about as long again"},
     {"quiet", SETTING_FLAG, AT(is_quiet), 0, 0, 0, NULL, "no progress"},
 };
 
@@ -185,7 +191,9 @@ static bool apply_number(const struct setting *setting, const char *text, void *
   if (!parse_number(setting, text, &value)) {
     return false;
   }
-  if (setting->kind == SETTING_DURATION) {
+  if (setting->kind == SETTING_FACTOR) {
+    *(double *)field = value;
+  } else if (setting->kind == SETTING_DURATION) {
     *(struct duration *)field = duration_ns((int64_t)llround(value * setting->unit));
   } else if (setting->kind == SETTING_PPM) {
     *(uint32_t *)field = (uint32_t)llround(value * 1e3);
@@ -209,6 +217,7 @@ static bool apply(const struct setting *setting, const char *text, struct option
     return parse_whole(setting, text, 0, UINT64_MAX, field);
   case SETTING_DURATION:
   case SETTING_PPM:
+  case SETTING_FACTOR:
   case SETTING_RATE:
     return apply_number(setting, text, field);
   case SETTING_TEXT:

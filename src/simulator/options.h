@@ -24,6 +24,7 @@ struct options {
   struct duration leadin;
   uint32_t functions;
   bool writes_telemetry;
+  bool wants_bound;
   bool is_quiet;
 };
 

@@ -221,7 +221,8 @@ static enum err create_nodes(struct simulation *simulation, const struct telemet
   const struct simulation_config *config = &simulation->config;
   struct events *events = &simulation->events;
   simulation->start = instant_add(events->now, duration_s(SIMULATION_JOIN_S));
-  if (client_node_init(&simulation->client, events, &config->workload, simulation->start,
+  if (client_node_init(&simulation->client, events, &config->workload, config->slo_factor,
+                       simulation->start,
                        instant_add(simulation->start, config->duration)) != ERR_OK) {
     return ERR_NO_MEMORY;
   }

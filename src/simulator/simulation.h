@@ -36,6 +36,7 @@ enum {
 struct simulation_config {
   struct workload_config workload;   /* with its trace */
   struct duration duration;          /* of the workload */
+  double slo_factor;                 /* of every request; 0: the workload's */
   struct scheduler_config scheduler; /* limits.requests is kept, the others are derived */
   uint32_t workers_count;
   uint32_t gpus_per_worker;

@@ -134,9 +134,13 @@ static void print_requests(const struct summary *summary, double duration_s, FIL
   fprintf(file, "cold_starts: %" PRIu64 "\n", summary->cold_starts);
 }
 
-void summary_print(const struct summary *summary, FILE *file) {
+double summary_duration_s(const struct summary *summary) {
   const int64_t begin_ns = summary->begin_ns > 0 ? summary->begin_ns : summary->first_ns;
-  const double duration_ns = (double)(summary->last_ns + 1 - begin_ns);
+  return (double)(summary->last_ns + 1 - begin_ns) / 1e9;
+}
+
+void summary_print(const struct summary *summary, FILE *file) {
+  const double duration_ns = summary_duration_s(summary) * 1e9;
   const double capacity_ns = duration_ns * (double)summary->gpus;
   print_requests(summary, duration_ns / 1e9, file);
   fprintf(file, "mean_batch: %.3f\n", share(summary->batched_squared, summary->batched));

@@ -48,6 +48,9 @@ struct summary {
 void summary_on_request(struct summary *summary, const struct telemetry_request *row);
 void summary_on_action(struct summary *summary, const struct telemetry_action *row);
 
+/* From `begin_ns`, or the first request, to the last. */
+double summary_duration_s(const struct summary *summary);
+
 /* `key: value` lines, up to the last one about the requests and actions themselves. */
 void summary_print(const struct summary *summary, FILE *file);
 
