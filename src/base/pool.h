@@ -2,7 +2,8 @@
  * growth.
  *
  * Objects are named by index, so that an id can be made of (index, generation) and a stale id be
- * recognised: every take gives the slot a new generation.
+ * recognised: every take gives the slot a new generation. What the pool knows of a slot stands
+ * right before its object: who looks at the object has it in the cache.
  */
 #ifndef CLOCKWORK_BASE_POOL_H
 #define CLOCKWORK_BASE_POOL_H
@@ -12,18 +13,22 @@
 
 #include "base/arena.h"
 
-#define POOL_NONE UINT32_MAX
+struct pool_slot {
+  uint32_t link; /* taken: its own index + 1; free: the next free slot's, 0 if there is none */
+  uint32_t generation; /* how often it was taken */
+};
 
 struct pool {
-  unsigned char *objects;
-  uint32_t *next_free;  /* per slot: the next free slot, or POOL_TAKEN_ */
-  uint32_t *generation; /* per slot: how often it was taken */
+  unsigned char *slots; /* a struct pool_slot and an object each */
+  size_t slot_bytes;
   size_t object_bytes;
   uint32_t capacity;
   uint32_t taken_count;
-  uint32_t first_free;
+  uint32_t used_count; /* slots from here on were never taken: their memory is untouched */
+  uint32_t free_link;  /* as of a free slot: the one that was given back last */
 };
 
+/* Objects are aligned to 8 bytes; with 56 of them a slot is a cache line. */
 void pool_init(struct pool *pool, struct arena *arena, uint32_t capacity, size_t object_bytes);
 
 /* A zeroed object, or NULL when all are taken. */
@@ -31,6 +36,7 @@ void *pool_take(struct pool *pool);
 
 void pool_give(struct pool *pool, void *object);
 
+/* Of a taken object (CHECK). */
 uint32_t pool_index(const struct pool *pool, const void *object);
 
 /* A 64-bit name of a taken object that no later object of this pool has: generation in the upper
