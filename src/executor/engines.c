@@ -111,7 +111,7 @@ static struct pending *next_load(struct executor *executor, struct executor_gpu 
       return NULL;
     } else if (page_cache_find(&gpu->cache, model_id) != PAGE_NONE) {
       executor_refuse(executor, pending, ACTION_WEIGHTS_ALREADY_LOADED);
-    } else if (executor->models[model_id].weights_pages > gpu->cache.free_count) {
+    } else if (executor_spec(executor, model_id)->weights_pages > gpu->cache.free_count) {
       executor_refuse(executor, pending, ACTION_LOAD_INSUFFICIENT_CACHE);
     } else {
       return pending;
@@ -131,8 +131,8 @@ static bool run_load(struct executor *executor, struct executor_gpu *gpu, struct
     const uint32_t model_id = pending->result.model_id;
     executor_unwait(executor, pending);
     struct backend_command *command = start(executor, pending, BACKEND_ENGINE_LOAD, outlet);
-    command->pages =
-        page_cache_begin_load(&gpu->cache, model_id, executor->models[model_id].weights_pages);
+    command->pages = page_cache_begin_load(&gpu->cache, model_id,
+                                           executor_spec(executor, model_id)->weights_pages);
     CHECK(command->pages != NULL);
   }
   return true;

@@ -1,6 +1,8 @@
 /* Taking actions in, giving results out, and the state that a shell may ask for. */
 #include "executor/executor.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "executor/executor_private.h"
 
@@ -15,9 +17,10 @@ static struct executor *carve(struct arena *arena, const struct executor_limits 
   }
   *executor = (struct executor){.limits = *limits, .gpus_count = gpus_count};
   pool_init(&executor->actions, arena, limits->actions, sizeof(struct pending));
-  heap_init(&executor->expiry, arena, limits->actions);
-  heap_init(&executor->openings, arena, limits->gpus);
-  executor->models = arena_take(arena, limits->models, sizeof(struct model_spec));
+  tournament_init(&executor->expiry, arena, limits->actions);
+  tournament_init(&executor->openings, arena, limits->gpus);
+  executor->specs = arena_take(arena, limits->models, sizeof(struct model_spec));
+  model_ranges_init(&executor->spec_of_model, arena, limits->models);
   executor->gpus = arena_take(arena, limits->gpus, sizeof(struct executor_gpu));
   list_init(&executor->dirty);
   list_init(&executor->done);
@@ -53,21 +56,29 @@ struct executor *executor_init(void *memory, const struct executor_limits *limit
   return executor;
 }
 
+/* Copies of a package come one after another with the same description: kept once, it stays in the
+ * processor's caches however many there are. */
+static uint32_t keep_spec(struct executor *executor, const struct model_spec *spec) {
+  if (executor->specs_count == 0 ||
+      memcmp(&executor->specs[executor->specs_count - 1], spec, sizeof(*spec)) != 0) {
+    executor->specs[executor->specs_count++] = *spec;
+  }
+  return executor->specs_count - 1;
+}
+
 bool executor_on_model_loaded(struct executor *executor, uint32_t model_id,
                               const struct model_spec *spec) {
-  if (model_id >= executor->limits.models || executor->models[model_id].batch_kinds != 0 ||
-      !model_spec_is_valid(spec)) {
+  if (model_id >= executor->limits.models ||
+      model_ranges_have(&executor->spec_of_model, model_id, 1) || !model_spec_is_valid(spec)) {
     return false;
   }
-  executor->models[model_id] = *spec;
+  model_ranges_add(&executor->spec_of_model, model_id, 1, keep_spec(executor, spec));
   return true;
 }
 
 const struct model_spec *executor_model(const struct executor *executor, uint32_t model_id) {
-  if (model_id >= executor->limits.models || executor->models[model_id].batch_kinds == 0) {
-    return NULL;
-  }
-  return &executor->models[model_id];
+  const uint32_t index = model_ranges_get(&executor->spec_of_model, model_id);
+  return index == MODEL_RANGES_NONE ? NULL : &executor->specs[index];
 }
 
 /* The refusal that is certain whatever the time; ACTION_SUCCESS if there is none. */
@@ -142,7 +153,7 @@ bool executor_on_action(struct executor *executor, struct instant now,
     return true;
   }
   if (action->type == ACTION_INFER) {
-    const struct model_spec *spec = &executor->models[action->model_id];
+    const struct model_spec *spec = executor_spec(executor, action->model_id);
     pending->io_bytes = action->batch_size * (spec->input_bytes + spec->output_bytes);
   }
   executor_wait(executor, pending, (enum pending_stage)pending->stage);
@@ -166,8 +177,8 @@ struct instant executor_wakeup(const struct executor *executor) {
   if (!list_is_empty(&executor->dirty)) {
     return INSTANT_ZERO;
   }
-  const struct instant opening = {heap_first_key(&executor->openings)};
-  const struct instant expiry = {heap_first_key(&executor->expiry)};
+  const struct instant opening = {tournament_first_key(&executor->openings)};
+  const struct instant expiry = {tournament_first_key(&executor->expiry)};
   /* `latest` itself is still in time. */
   return instant_min(opening, instant_add(expiry, duration_ns(1)));
 }

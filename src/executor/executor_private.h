@@ -9,12 +9,13 @@
 #ifndef CLOCKWORK_EXECUTOR_EXECUTOR_PRIVATE_H
 #define CLOCKWORK_EXECUTOR_EXECUTOR_PRIVATE_H
 
-#include "base/heap.h"
 #include "base/list.h"
 #include "base/pool.h"
+#include "base/tournament.h"
 #include "base/tree.h"
 #include "executor/executor.h"
 #include "executor/page_cache.h"
+#include "model/ranges.h"
 
 enum pending_stage {
   /* Waiting in the GPU's queue of that number, in the order (earliest, arrival). */
@@ -34,9 +35,8 @@ enum { IO_SLOT_NONE = BACKEND_IO_SLOTS };
 
 /* One accepted action. */
 struct pending {
-  struct tree_node order;  /* in a waiting queue of its GPU */
-  struct heap_node expiry; /* in executor.expiry */
-  struct list link;        /* in the GPU's outputs, or in executor.done */
+  struct tree_node order; /* in a waiting queue of its GPU */
+  struct list link;       /* in the GPU's outputs, or in executor.done */
   uint64_t arrival;
   uint64_t io_bytes; /* INFER: what it takes of the GPU's IO pool */
   struct instant earliest;
@@ -53,8 +53,7 @@ struct executor_gpu {
   struct tree waiting[STAGE_WAIT_KINDS];
   struct list outputs; /* STAGE_WAIT_OUTPUT */
   struct pending *running[BACKEND_ENGINES];
-  struct list dirty;        /* in executor.dirty: something may start or be refused */
-  struct heap_node opening; /* in executor.openings: when a window opens for an idle engine */
+  struct list dirty; /* in executor.dirty: something may start or be refused */
   uint64_t io_total_bytes;
   uint64_t io_free_bytes;
   uint32_t io_free_slots; /* bit per slot */
@@ -65,14 +64,22 @@ struct executor {
   uint32_t gpus_count;
   bool is_shutting_down;
   uint64_t arrivals_count;
-  struct pool actions;  /* struct pending */
-  struct heap expiry;   /* actions that wait to start, by latest */
-  struct heap openings; /* GPUs, by when the next window opens */
+  struct pool actions;        /* struct pending */
+  struct tournament expiry;   /* by index in actions, those that wait to start: latest */
+  struct tournament openings; /* GPUs, by when a window opens for an idle engine */
   struct list dirty;
-  struct list done;          /* results to fetch */
-  struct model_spec *models; /* by model id; batch_kinds == 0: not loaded */
+  struct list done;         /* results to fetch */
+  struct model_spec *specs; /* in the order in which they came; copies share one */
+  uint32_t specs_count;
+  struct model_ranges spec_of_model; /* index in specs, by model id */
   struct executor_gpu *gpus;
 };
+
+/* Of a model that is loaded. */
+static inline const struct model_spec *executor_spec(const struct executor *executor,
+                                                     uint32_t model_id) {
+  return &executor->specs[model_ranges_get(&executor->spec_of_model, model_id)];
+}
 
 /* windows.c */
 

@@ -18,7 +18,8 @@ static void tally_pending(const struct executor *executor, const struct pending 
   CHECK_EQ(pending->order.is_linked, is_waiting);
   if (is_waiting) {
     tally->waiting_count[pending->stage]++;
-    CHECK(heap_contains(&pending->expiry));
+    const uint32_t index = pool_index(&executor->actions, pending);
+    CHECK_EQ(tournament_key(&executor->expiry, index), pending->latest.ns);
     CHECK_EQ(pending->order.key, pending->earliest.ns);
   } else if (pending->stage == STAGE_WAIT_OUTPUT) {
     tally->outputs_count++;
@@ -82,7 +83,7 @@ void executor_validate(const struct executor *executor) {
     const struct pending *pending = pool_at(&executor->actions, i);
     if (pending != NULL && pending->stage == STAGE_DONE) {
       done_count++;
-      CHECK(!heap_contains(&pending->expiry));
+      CHECK_EQ(tournament_key(&executor->expiry, i), INT64_MAX);
       CHECK_EQ(pending->io_slot, IO_SLOT_NONE);
     }
   }

@@ -1,7 +1,8 @@
 /* What waits for its window: queues in order, closing windows, opening windows.
  *
- * Closing is exact for every action, wherever it stands in a queue: one heap over all actions, by
- * `latest`. Opening matters only for the first in each queue: one heap over the GPUs.
+ * Closing is exact for every action, wherever it stands in a queue: one tournament over all
+ * actions, by `latest`. Opening matters only for the first in each queue: one tournament over the
+ * GPUs.
  */
 #include "base/check.h"
 #include "executor/executor_private.h"
@@ -10,22 +11,28 @@ static struct pending *pending_of_order(struct tree_node *node) {
   return TREE_ENTRY(node, struct pending, order);
 }
 
+static void expiry_set(struct executor *executor, const struct pending *pending,
+                       struct instant latest) {
+  const uint32_t index = pool_index(&executor->actions, pending);
+  if (tournament_key(&executor->expiry, index) != latest.ns) {
+    tournament_set(&executor->expiry, index, latest.ns);
+  }
+}
+
 void executor_wait(struct executor *executor, struct pending *pending, enum pending_stage stage) {
   CHECK_LT(stage, STAGE_WAIT_KINDS);
   pending->stage = (uint8_t)stage;
   tree_insert(&executor_gpu_of(executor, pending)->waiting[stage], &pending->order,
               pending->earliest.ns, pending->arrival);
   /* An INFER stays in `expiry` from its acceptance until its execution starts. */
-  if (!heap_contains(&pending->expiry)) {
-    heap_insert(&executor->expiry, &pending->expiry, pending->latest.ns, pending->arrival);
-  }
+  expiry_set(executor, pending, pending->latest);
 }
 
 void executor_unwait(struct executor *executor, struct pending *pending) {
   CHECK_LT(pending->stage, STAGE_WAIT_KINDS);
   tree_remove(&executor_gpu_of(executor, pending)->waiting[pending->stage], &pending->order);
   if (pending->stage != STAGE_WAIT_INPUT) {
-    heap_discard(&executor->expiry, &pending->expiry);
+    expiry_set(executor, pending, INSTANT_NEVER);
   }
 }
 
@@ -48,7 +55,7 @@ struct instant executor_opening_of(const struct pending *pending) {
 void executor_finish(struct executor *executor, struct pending *pending,
                      enum action_status status) {
   executor_release_io(executor, pending);
-  heap_discard(&executor->expiry, &pending->expiry);
+  expiry_set(executor, pending, INSTANT_NEVER);
   pending->result.status = status;
   pending->stage = STAGE_DONE;
   list_append(&executor->done, &pending->link);
@@ -83,19 +90,19 @@ enum action_status executor_too_late_status(const struct pending *pending) {
 }
 
 void executor_on_time(struct executor *executor, struct instant now) {
-  while (heap_first_key(&executor->expiry) < now.ns) {
-    struct pending *pending = HEAP_ENTRY(heap_first(&executor->expiry), struct pending, expiry);
+  while (tournament_first_key(&executor->expiry) < now.ns) {
+    struct pending *pending = pool_at(&executor->actions, tournament_first(&executor->expiry));
     if (pending->stage == STAGE_RUN + BACKEND_ENGINE_INPUT) {
       /* Its buffers are in use until the copy ends; it is refused then. */
-      heap_remove(&executor->expiry, &pending->expiry);
+      expiry_set(executor, pending, INSTANT_NEVER);
     } else {
       executor_refuse(executor, pending, executor_too_late_status(pending));
     }
   }
-  while (executor->openings.count > 0 && heap_first_key(&executor->openings) <= now.ns) {
-    struct heap_node *first = heap_first(&executor->openings);
-    heap_remove(&executor->openings, first);
-    executor_mark_dirty(executor, HEAP_ENTRY(first, struct executor_gpu, opening));
+  while (tournament_first_key(&executor->openings) <= now.ns) {
+    const uint32_t first = tournament_first(&executor->openings);
+    tournament_set(&executor->openings, first, INT64_MAX);
+    executor_mark_dirty(executor, &executor->gpus[first]);
   }
 }
 
@@ -120,10 +127,8 @@ void executor_update_opening(struct executor *executor, struct executor_gpu *gpu
   if (gpu->running[BACKEND_ENGINE_EXECUTE] == NULL) {
     opening = earlier_opening(opening, executor_first_waiting(gpu, STAGE_WAIT_EXECUTE));
   }
-  if (opening.ns == INT64_MAX) {
-    heap_discard(&executor->openings, &gpu->opening);
-  } else if (!heap_contains(&gpu->opening) ||
-             heap_key(&executor->openings, &gpu->opening) != opening.ns) {
-    heap_set(&executor->openings, &gpu->opening, opening.ns, (uint64_t)(gpu - executor->gpus));
+  const uint32_t gpu_index = (uint32_t)(gpu - executor->gpus);
+  if (tournament_key(&executor->openings, gpu_index) != opening.ns) {
+    tournament_set(&executor->openings, gpu_index, opening.ns);
   }
 }

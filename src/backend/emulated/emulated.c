@@ -4,19 +4,17 @@
 
 #include "base/arena.h"
 #include "base/check.h"
-#include "base/heap.h"
 #include "base/prng.h"
 #include "base/ring.h"
+#include "base/tournament.h"
+#include "model/ranges.h"
 
 /* Beyond this a draw is taken as this: 6 sigma is once in 500 million, and a bound makes the
  * longest possible run of a command known. */
 #define JITTER_SIGMAS_MAX 6.0
 
-#define MODEL_ROW_NONE 0 /* rows are kept + 1, so that zeroed memory knows no model */
-
 /* What an engine is doing. */
 struct emulated_engine {
-  struct heap_node end; /* in emulated.ends; in none: idle */
   struct backend_command command;
   struct instant begin;
   uint32_t clock_before_mhz;
@@ -31,10 +29,9 @@ struct emulated_gpu {
 struct emulated {
   struct emulated_config config;
   struct emulated_gpu *gpus;
-  uint32_t *model_rows; /* by model id: row of the profile + 1 */
-  struct heap ends;     /* engines under way, by end */
-  struct ring loaded;   /* struct emulated_job, done and not polled */
-  uint64_t submits_count;
+  struct model_ranges model_rows; /* row of the profile, by model id */
+  struct tournament ends;         /* of the engines of all GPUs in their order, while under way */
+  struct ring loaded;             /* struct emulated_job, done and not polled */
 };
 
 struct emulated_job {
@@ -59,9 +56,9 @@ static struct emulated *carve(struct arena *arena, const struct emulated_config 
   }
   *emulated = (struct emulated){.config = *config};
   emulated->gpus = arena_take(arena, config->gpus_count, sizeof(struct emulated_gpu));
-  emulated->model_rows = arena_take(arena, config->models_max, sizeof(uint32_t));
+  model_ranges_init(&emulated->model_rows, arena, config->models_max);
   CHECK_LE(config->gpus_count, UINT32_MAX / BACKEND_ENGINES);
-  heap_init(&emulated->ends, arena, config->gpus_count * BACKEND_ENGINES);
+  tournament_init(&emulated->ends, arena, config->gpus_count * BACKEND_ENGINES);
   ring_init(&emulated->loaded, arena, EMULATED_LOAD_JOBS, sizeof(struct emulated_job));
   return emulated;
 }
@@ -117,16 +114,9 @@ static const struct model_spec *row_of_path(const struct emulated *emulated, con
 
 static bool ids_are_free(const struct emulated *emulated, const struct backend_load_model *job) {
   const uint32_t models_max = emulated->config.models_max;
-  if (job->copies == 0 || job->first_model_id >= models_max ||
-      job->copies > models_max - job->first_model_id) {
-    return false;
-  }
-  for (uint32_t i = 0; i < job->copies; i++) {
-    if (emulated->model_rows[job->first_model_id + i] != MODEL_ROW_NONE) {
-      return false;
-    }
-  }
-  return true;
+  return job->copies > 0 && job->first_model_id < models_max &&
+         job->copies <= models_max - job->first_model_id &&
+         !model_ranges_have(&emulated->model_rows, job->first_model_id, job->copies);
 }
 
 /* The row without the batch sizes that the job does not want. */
@@ -164,10 +154,8 @@ static enum err emulated_load_model(void *self, struct instant now,
   } else {
     done.loaded.status = ACTION_SUCCESS;
     spec_for_job(row, job, &done.loaded.spec);
-    for (uint32_t i = 0; i < job->copies; i++) {
-      emulated->model_rows[job->first_model_id + i] =
-          (uint32_t)(row - emulated->config.profile) + 1;
-    }
+    model_ranges_add(&emulated->model_rows, job->first_model_id, job->copies,
+                     (uint32_t)(row - emulated->config.profile));
   }
   CHECK(ring_push(&emulated->loaded, &done));
   return ERR_OK;
@@ -190,10 +178,9 @@ static uint32_t emulated_poll_loaded(void *self, struct instant now,
 }
 
 static const struct model_spec *row_of_model(const struct emulated *emulated, uint32_t model_id) {
-  CHECK_LT(model_id, emulated->config.models_max);
-  const uint32_t row = emulated->model_rows[model_id];
-  CHECK_NE(row, MODEL_ROW_NONE);
-  return &emulated->config.profile[row - 1];
+  const uint32_t row = model_ranges_get(&emulated->model_rows, model_id);
+  CHECK_NE(row, MODEL_RANGES_NONE);
+  return &emulated->config.profile[row];
 }
 
 /* Without jitter. */
@@ -234,12 +221,13 @@ static void emulated_submit(void *self, struct instant now, const struct backend
   struct emulated_gpu *gpu = gpu_at(emulated, command->gpu_index);
   CHECK_LT(command->engine, BACKEND_ENGINES);
   struct emulated_engine *engine = &gpu->engines[command->engine];
-  CHECK(!heap_contains(&engine->end));
+  const uint32_t number = command->gpu_index * BACKEND_ENGINES + command->engine;
+  CHECK_EQ(tournament_key(&emulated->ends, number), INT64_MAX);
   engine->command = *command;
   engine->begin = now;
   engine->clock_before_mhz = gpu->config.clock_mhz;
   const struct instant end = instant_add(now, draw_duration(emulated, gpu, command));
-  heap_insert(&emulated->ends, &engine->end, end.ns, emulated->submits_count++);
+  tournament_set(&emulated->ends, number, end.ns);
 }
 
 /* Nothing is kept for an instance's pages here; the ids are looked at, as a real device would. */
@@ -271,12 +259,12 @@ static uint32_t emulated_poll(void *self, struct instant now,
                               struct backend_completion *ret_completions, uint32_t capacity) {
   struct emulated *emulated = self;
   uint32_t count = 0;
-  while (count < capacity && emulated->ends.count > 0 &&
-         heap_first_key(&emulated->ends) <= now.ns) {
-    const struct instant end = {heap_first_key(&emulated->ends)};
-    struct heap_node *first = heap_first(&emulated->ends);
-    heap_remove(&emulated->ends, first);
-    const struct emulated_engine *engine = HEAP_ENTRY(first, struct emulated_engine, end);
+  while (count < capacity && tournament_first_key(&emulated->ends) <= now.ns) {
+    const struct instant end = {tournament_first_key(&emulated->ends)};
+    const uint32_t number = tournament_first(&emulated->ends);
+    tournament_set(&emulated->ends, number, INT64_MAX);
+    const struct emulated_engine *engine =
+        &emulated->gpus[number / BACKEND_ENGINES].engines[number % BACKEND_ENGINES];
     write_outputs(emulated, &engine->command);
     ret_completions[count++] = (struct backend_completion){
         .command_id = engine->command.command_id,
@@ -293,7 +281,7 @@ static uint32_t emulated_poll(void *self, struct instant now,
 static struct instant emulated_wakeup(const void *self) {
   const struct emulated *emulated = self;
   const struct emulated_job *job = ring_peek(&emulated->loaded, 0);
-  const struct instant end = {heap_first_key(&emulated->ends)};
+  const struct instant end = {tournament_first_key(&emulated->ends)};
   return job == NULL ? end : instant_min(job->end, end);
 }
 

@@ -1,0 +1,55 @@
+/* The smallest of a fixed number of keys that change all the time: which of many sources is next.
+ *
+ * A tournament tree in groups of eight. Entrants are numbers below the capacity; of equal keys the
+ * lowest number wins, so a run repeats exactly. INT64_MAX takes no part. Against a heap: an entrant
+ * has a place of its own, so a change writes to one path and to no other entrant, the addresses it
+ * reads are known beforehand instead of one after another, and a group of keys is a cache line. A
+ * heap is better where few of many take part.
+ * Cost: a change O(log8 capacity), the first O(1). Memory: 10 bytes an entrant, all of it touched
+ * at init.
+ */
+#ifndef CLOCKWORK_BASE_TOURNAMENT_H
+#define CLOCKWORK_BASE_TOURNAMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+
+/* Eight to the eleventh is above 2^32. */
+enum { TOURNAMENT_LEVELS_MAX = 11 };
+
+struct tournament {
+  int64_t *keys[TOURNAMENT_LEVELS_MAX];     /* [0]: of the entrants; above: of groups' winners */
+  uint32_t *winners[TOURNAMENT_LEVELS_MAX]; /* from [1] on: which entrant that is */
+  uint32_t levels_count;
+  uint32_t capacity;
+  int64_t first_key;
+  uint32_t first;
+};
+
+/* No entrant takes part. */
+void tournament_init(struct tournament *tournament, struct arena *arena, uint32_t capacity);
+
+/* `entrant` < capacity (CHECK). */
+void tournament_set(struct tournament *tournament, uint32_t entrant, int64_t key);
+
+/* `entrant` < capacity. INT64_MAX: it takes no part. */
+static inline int64_t tournament_key(const struct tournament *tournament, uint32_t entrant) {
+  return tournament->keys[0][entrant];
+}
+
+/* Bring in what a change of this entrant touches (base/prefetch.h). */
+void tournament_expect(const struct tournament *tournament, uint32_t entrant);
+
+/* INT64_MAX when nobody takes part. */
+static inline int64_t tournament_first_key(const struct tournament *tournament) {
+  return tournament->first_key;
+}
+
+/* Whose key that is; of no meaning when nobody takes part. */
+static inline uint32_t tournament_first(const struct tournament *tournament) {
+  return tournament->first;
+}
+
+#endif
