@@ -14,19 +14,26 @@
 
 enum { ESTIMATE_WINDOW = 10 };
 
+/* What estimate_at() reads. */
 struct estimate {
+  int64_t largest; /* ns x MHz, of the window */
+};
+
+/* What it is made of: read and written once a measurement, so it may lie elsewhere. */
+struct estimate_window {
   int64_t work[ESTIMATE_WINDOW]; /* ns x MHz */
-  int64_t largest;
   uint8_t count;
   uint8_t next;
 };
 
 /* Start from one prior measurement, which the first real one replaces. `clock_mhz` > 0; use any
  * constant for what does not depend on the GPU clock (a transfer). */
-void estimate_init(struct estimate *estimate, struct duration prior, uint32_t clock_mhz);
+void estimate_init(struct estimate *estimate, struct estimate_window *window, struct duration prior,
+                   uint32_t clock_mhz);
 
 /* Durations below 1 ns count as 1 ns. O(ESTIMATE_WINDOW). */
-void estimate_on_measured(struct estimate *estimate, struct duration measured, uint32_t clock_mhz);
+void estimate_on_measured(struct estimate *estimate, struct estimate_window *window,
+                          struct duration measured, uint32_t clock_mhz);
 
 /* At this clock, rounded up, at least 1 ns. O(1). */
 struct duration estimate_at(const struct estimate *estimate, uint32_t clock_mhz);

@@ -25,17 +25,18 @@ enum {
 
 #define MODEL_ID_NONE UINT32_MAX
 
+/* What every decision reads comes first: a cache line. */
 struct model_spec {
-  char name[MODEL_NAME_BYTES]; /* NUL terminated */
-  uint64_t input_bytes;        /* of one request */
-  uint64_t output_bytes;       /* of one request */
-  uint64_t weights_bytes;      /* > 0 */
   uint32_t weights_pages;
+  uint32_t clock_mhz;                         /* GPU clock of these measurements, > 0 */
   uint32_t batch_kinds;                       /* > 0 */
   uint32_t batch_sizes[MODEL_BATCH_KINDS];    /* rising; the first is 1 */
-  struct duration load;                       /* weights transfer, host to GPU */
   struct duration execute[MODEL_BATCH_KINDS]; /* at clock_mhz, one per batch size */
-  uint32_t clock_mhz;                         /* GPU clock of these measurements, > 0 */
+  struct duration load;                       /* weights transfer, host to GPU */
+  uint64_t input_bytes;                       /* of one request */
+  uint64_t output_bytes;                      /* of one request */
+  uint64_t weights_bytes;                     /* > 0 */
+  char name[MODEL_NAME_BYTES];                /* NUL terminated */
 };
 
 /* Pages that `weights_bytes` fill. */

@@ -86,6 +86,7 @@ bool policy_infer(struct scheduler *scheduler, struct residency *residency, uint
   const struct instant start = gpu_guaranteed_start(gpu, scheduler->now);
   action->latest =
       instant_add(gpu_predicted_start(gpu, scheduler->now), scheduler->config.schedule_ahead);
+  struct request **link = &action->first_request;
   for (uint32_t i = 0; i < count; i++) {
     struct request *request = requests[i];
     CHECK(request->model == model);
@@ -97,8 +98,10 @@ bool policy_infer(struct scheduler *scheduler, struct residency *residency, uint
     }
     request_dequeue(scheduler, request);
     request->state = REQUEST_STATE_RUNNING;
-    action->requests[i] = request;
+    *link = request;
+    link = &request->next_of_batch;
   }
+  *link = NULL;
   gpu_on_infer_sent(gpu, scheduler->now, action);
   residency->infers_count++;
   list_remove(&residency->of_gpu);
@@ -161,8 +164,9 @@ static struct duration measured(const struct scheduler_result *result) {
 static void on_measured(struct scheduler *scheduler, struct model *model, uint32_t kind,
                         const struct scheduler_result *result) {
   const struct duration time = measured(result);
-  estimate_on_measured(&model->execute[kind], time, result->clock_before_mhz);
-  model->measured[kind] = scheduler->now;
+  estimate_on_measured(&model->execute[kind], &model->measured[kind].window, time,
+                       result->clock_before_mhz);
+  model->measured[kind].last = scheduler->now;
   model->estimates_expire = instant_min(model->estimates_expire,
                                         instant_add(scheduler->now, SCHEDULER_ESTIMATE_LIFETIME));
   if (kind == 0) {
@@ -194,8 +198,8 @@ static void on_infer_result(struct scheduler *scheduler, struct action *action,
   uint32_t in_time = 0;
   if (is_success) {
     on_measured(scheduler, model, model_batch_kind(&model->spec, action->batch_size), result);
-    for (uint32_t i = 0; i < action->requests_count; i++) {
-      in_time += !instant_after(scheduler->now, action->requests[i]->deadline);
+    for (const struct request *at = action->first_request; at != NULL; at = at->next_of_batch) {
+      in_time += !instant_after(scheduler->now, at->deadline);
     }
   }
   action_report(scheduler, action, result, in_time);
@@ -206,8 +210,9 @@ static void on_infer_result(struct scheduler *scheduler, struct action *action,
   if (says_missing(result->status) || residency->state == RESIDENCY_MISSING) {
     residency_on_missing(scheduler, residency);
   }
+  struct request *request = done.first_request;
   for (uint32_t i = 0; i < done.requests_count; i++) {
-    struct request *request = done.requests[i];
+    struct request *next = request->next_of_batch;
     if (is_success) {
       request_answer(scheduler, request, REQUEST_SUCCESS, done.action_id, i);
     } else if (result->bad_inputs >> i & 1) {
@@ -217,6 +222,7 @@ static void on_infer_result(struct scheduler *scheduler, struct action *action,
       request->attempts_count += result->bad_inputs == 0;
       request_retry(scheduler, request);
     }
+    request = next;
   }
 }
 
@@ -228,7 +234,7 @@ static void on_load_result(struct scheduler *scheduler, struct action *action,
   action_report(scheduler, action, result, 0);
   action_destroy(scheduler, action);
   if (result->status == ACTION_SUCCESS) {
-    estimate_on_measured(&model->load, measured(result), 1);
+    estimate_on_measured(&model->load, &model->load_window, measured(result), 1);
     residency_on_loaded(scheduler, residency);
   } else if (result->status == ACTION_WEIGHTS_ALREADY_LOADED) {
     residency_on_loaded(scheduler, residency);

@@ -1,6 +1,7 @@
 #include "scheduler/demand.h"
 
 #include "base/check.h"
+#include "base/prefetch.h"
 #include "scheduler/policy.h"
 
 void demand_init(struct demand *demand, struct arena *arena, struct scheduler *scheduler,
@@ -139,6 +140,10 @@ static void charge(struct demand *demand, struct demand_request *entry, struct m
   } else {
     charge_unserved(demand, entry, model);
   }
+}
+
+void demand_expect(const struct demand *demand, uint32_t model_id) {
+  prefetch(&demand->models[model_id], sizeof(struct demand_model));
 }
 
 void demand_on_model_added(struct demand *demand, struct model *model) {

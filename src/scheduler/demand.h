@@ -51,15 +51,16 @@ enum demand_order {
   DEMAND_MOST_REQUESTS,
 };
 
+/* One cache line each, as is struct demand_model. */
 struct demand_request {
-  struct heap_node expiry_node; /* linked while it counts */
-  struct list of_unserved;      /* linked while charged to no GPU */
+  _Alignas(64) struct heap_node expiry_node; /* linked while it counts */
+  struct list of_unserved;                   /* linked while charged to no GPU */
   int64_t share;
   struct gpu *gpu; /* charged to; NULL: unserved */
 };
 
 struct demand_model {
-  struct list unserved_requests;
+  _Alignas(64) struct list unserved_requests;
   int64_t unserved;
   uint32_t unserved_count;
   struct heap_node priority_node; /* in demand->priorities while unserved > 0 */
@@ -89,6 +90,8 @@ struct demand {
 
 void demand_init(struct demand *demand, struct arena *arena, struct scheduler *scheduler,
                  enum demand_order order);
+/* prefetch() what a request for this model will touch. */
+void demand_expect(const struct demand *demand, uint32_t model_id);
 void demand_on_model_added(struct demand *demand, struct model *model);
 void demand_on_queued(struct demand *demand, struct request *request);
 void demand_on_dequeued(struct demand *demand, struct request *request);

@@ -17,9 +17,10 @@
  */
 enum { OFFERS = 4 };
 
+/* A cache line: a request looks at it. */
 struct offers_model {
-  struct list offered; /* of struct offers_holder, those longest offered to first */
-  struct list waiting; /* of struct offers_holder, those that waited longest first */
+  _Alignas(64) struct list offered; /* of struct offers_holder, those longest offered to first */
+  struct list waiting;              /* of struct offers_holder, those that waited longest first */
   uint32_t offered_count;
 };
 

@@ -24,6 +24,9 @@ struct policy {
    * its config set, nothing else. */
   void *(*init)(struct arena *arena, struct scheduler *scheduler);
 
+  /* [optional] A request for this model comes: prefetch() what the hooks below will touch. */
+  void (*expect)(const void *self, uint32_t model_id);
+
   /* [optional] hooks; all notes only. */
   void (*on_model_added)(void *self, struct model *model);
   void (*on_queued)(void *self, struct request *request);   /* it stands in model->queue */

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "base/prefetch.h"
 #include "scheduler/policy.h"
 #include "scheduler/state.h"
 
@@ -27,13 +28,13 @@ static bool request_is_hopeful(const struct scheduler *scheduler, const struct r
 void requests_update_expiry(struct scheduler *scheduler, struct model *model) {
   const struct tree_node *first = model->queue.first;
   if (first == NULL || !scheduler->policy->keeps_deadlines) {
-    heap_discard(&scheduler->expiry, &model->expiry_node);
+    tournament_set(&scheduler->expiry, model->model_id, INT64_MAX);
     return;
   }
   const struct request *request = TREE_ENTRY(first, struct request, of_queue);
   /* "No longer" begins one nanosecond after the last chance. */
   const struct instant hopeless = instant_add(last_chance(request), duration_ns(1));
-  heap_set(&scheduler->expiry, &model->expiry_node, hopeless.ns, model->model_id);
+  tournament_set(&scheduler->expiry, model->model_id, hopeless.ns);
 }
 
 void request_answer(struct scheduler *scheduler, struct request *request,
@@ -114,8 +115,8 @@ void request_retry(struct scheduler *scheduler, struct request *request) {
 }
 
 void requests_expire(struct scheduler *scheduler) {
-  while (heap_first_key(&scheduler->expiry) <= scheduler->now.ns) {
-    struct model *model = HEAP_ENTRY(heap_first(&scheduler->expiry), struct model, expiry_node);
+  while (tournament_first_key(&scheduler->expiry) <= scheduler->now.ns) {
+    struct model *model = &scheduler->models[tournament_first(&scheduler->expiry)];
     struct request *request = TREE_ENTRY(model->queue.first, struct request, of_queue);
     if (request_is_hopeful(scheduler, request)) {
       requests_update_expiry(scheduler, model); /* the estimate has become shorter since */
@@ -178,12 +179,13 @@ static void forget_old_estimates(const struct scheduler *scheduler, struct model
   for (uint32_t kind = 0; kind < model->kinds_usable; kind++) {
     const struct duration profile = model->spec.execute[kind];
     struct estimate *estimate = &model->execute[kind];
-    const struct instant expires = instant_add(model->measured[kind], SCHEDULER_ESTIMATE_LIFETIME);
+    const struct instant expires =
+        instant_add(model->measured[kind].last, SCHEDULER_ESTIMATE_LIFETIME);
     if (estimate_at(estimate, model->spec.clock_mhz).ns <= profile.ns) {
       continue;
     }
     if (instant_after(scheduler->now, expires)) {
-      estimate_init(estimate, profile, model->spec.clock_mhz);
+      estimate_init(estimate, &model->measured[kind].window, profile, model->spec.clock_mhz);
     } else {
       model->estimates_expire = instant_min(model->estimates_expire, expires);
     }
@@ -227,6 +229,16 @@ void scheduler_on_request(struct scheduler *scheduler, struct instant now,
     return;
   }
   request_enqueue(scheduler, request);
+}
+
+void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_id) {
+  if (model_id < scheduler->config.limits.models) {
+    prefetch(&scheduler->models[model_id], MODEL_REQUEST_BYTES);
+    tournament_expect(&scheduler->expiry, model_id);
+    if (scheduler->policy->expect != NULL) {
+      scheduler->policy->expect(scheduler->policy_state, model_id);
+    }
+  }
 }
 
 void policy_answer(struct scheduler *scheduler, struct request *request,

@@ -61,7 +61,7 @@ static struct scheduler *scheduler_carve(struct arena *arena,
   pool_init(&built.requests, arena, limits->requests, sizeof(struct request));
   pool_init(&built.actions, arena, actions, sizeof(struct action));
   table_init(&built.residency_by_model_and_gpu, arena, limits->residencies);
-  heap_init(&built.expiry, arena, limits->models);
+  tournament_init(&built.expiry, arena, limits->models);
   ring_init(&built.outbox, arena, actions, sizeof(uint64_t));
   if (scheduler == NULL) {
     built.policy->init(arena, &built);
@@ -112,13 +112,14 @@ bool scheduler_on_model_added(struct scheduler *scheduler, struct instant now, u
   *model = (struct model){
       .model_id = model_id, .is_known = true, .spec = *spec, .estimates_expire = INSTANT_NEVER};
   list_init(&model->residencies);
-  estimate_init(&model->load, spec->load, 1);
+  estimate_init(&model->load, &model->load_window, spec->load, 1);
   for (uint32_t kind = 0; kind < spec->batch_kinds; kind++) {
-    estimate_init(&model->execute[kind], spec->execute[kind], spec->clock_mhz);
+    estimate_init(&model->execute[kind], &model->measured[kind].window, spec->execute[kind],
+                  spec->clock_mhz);
     const bool is_usable = spec->execute[kind].ns <= scheduler->config.max_exec.ns &&
                            spec->batch_sizes[kind] <= scheduler->config.max_batch;
     if (kind == 0 || (is_usable && model->kinds_usable == kind)) {
-      model->kinds_usable = kind + 1;
+      model->kinds_usable = (uint8_t)(kind + 1);
     }
   }
   scheduler->counts.models++;
@@ -312,8 +313,10 @@ void scheduler_on_worker_lost(struct scheduler *scheduler, struct instant now, u
     const struct action done = *action;
     list_remove(&action->of_scheduler);
     pool_give(&scheduler->actions, action);
-    for (uint32_t i = 0; i < done.requests_count; i++) {
-      request_retry(scheduler, done.requests[i]);
+    struct request *next = NULL;
+    for (struct request *request = done.first_request; request != NULL; request = next) {
+      next = request->next_of_batch;
+      request_retry(scheduler, request);
     }
   }
   outbox_compact(scheduler);
@@ -328,9 +331,11 @@ void scheduler_on_worker_lost(struct scheduler *scheduler, struct instant now, u
 static void fill_action(struct scheduler *scheduler, const struct action *action, uint32_t slot,
                         struct scheduler_action *ret_action) {
   const struct gpu *gpu = action->residency->gpu;
-  for (uint32_t i = 0; i < action->requests_count; i++) {
-    scheduler->tags[slot][i] = action->requests[i]->tag;
+  uint32_t count = 0;
+  for (const struct request *at = action->first_request; at != NULL; at = at->next_of_batch) {
+    scheduler->tags[slot][count++] = at->tag;
   }
+  CHECK_EQ(count, action->requests_count);
   *ret_action = (struct scheduler_action){
       .action_id = action->action_id,
       .type = action->type,
@@ -372,7 +377,7 @@ struct instant scheduler_wakeup(const struct scheduler *scheduler) {
   if (scheduler->outbox.count > 0) {
     return scheduler->now;
   }
-  const struct instant expiry = {heap_first_key(&scheduler->expiry)};
+  const struct instant expiry = {tournament_first_key(&scheduler->expiry)};
   return instant_min(expiry, scheduler->policy->wakeup(scheduler->policy_state));
 }
 
@@ -443,7 +448,7 @@ void scheduler_validate(const struct scheduler *scheduler) {
     }
     CHECK_EQ(loaded, model->loaded_count);
     CHECK_EQ(linked, model->residencies_count);
-    CHECK_EQ(heap_contains(&model->expiry_node),
+    CHECK_EQ(tournament_key(&scheduler->expiry, i) != INT64_MAX,
              model->queue.count > 0 && scheduler->policy->keeps_deadlines);
   }
   CHECK_EQ(queued, scheduler->counts.requests_queued);

@@ -150,6 +150,10 @@ struct scheduler *scheduler_init(void *memory, const struct scheduler_config *co
 void scheduler_on_request(struct scheduler *scheduler, struct instant now,
                           const struct scheduler_request *request);
 
+/* A hint, for a shell that knows what it will report soon: memory that such a request will touch
+ * begins to come. No effect on anything but time; any id is allowed. */
+void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_id);
+
 /* Every worker that is up holds this model in host memory now. False: the id is taken or out of
  * range, or the spec is not valid. */
 bool scheduler_on_model_added(struct scheduler *scheduler, struct instant now, uint32_t model_id,

@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "base/ring.h"
 #include "base/table.h"
+#include "base/tournament.h"
 #include "base/tree.h"
 #include "model/estimate.h"
 #include "scheduler/scheduler.h"
@@ -42,22 +43,33 @@ enum { SCHEDULER_ATTEMPTS_MAX = 8 };
 struct residency;
 struct action;
 
+/* What is known of how long a batch takes. */
+struct measurements {
+  struct estimate_window window;
+  struct instant last; /* when the estimate last changed */
+};
+
+/* By cache lines: with thousands of models each is far from the processor when its turn comes. The
+ * first three are what a request touches; what only measurements touch comes last. */
 struct model {
+  _Alignas(64) struct tree queue; /* of requests, by target */
+  struct list residencies;        /* of struct residency that are LOADING or LOADED, in turns */
   uint32_t model_id;
-  bool is_known;         /* added and not removed */
-  uint32_t kinds_usable; /* batch kinds within max_exec and max_batch, at least 1 */
+  bool is_known;        /* added and not removed */
+  uint8_t kinds_usable; /* batch kinds within max_exec and max_batch, at least 1 */
   uint32_t residencies_count;
   uint32_t loaded_count;
-  uint32_t references_count;    /* residencies in any state */
-  struct heap_node expiry_node; /* in scheduler->expiry: when the first request becomes hopeless */
-  struct tree queue;            /* of requests, by target */
-  struct list residencies;      /* of struct residency that are LOADING or LOADED, in turns */
-  struct instant estimates_expire; /* when to look for those of `execute` that are too old */
   struct estimate execute[MODEL_BATCH_KINDS];
-  struct instant measured[MODEL_BATCH_KINDS]; /* when `execute` last changed */
   struct estimate load;
+  struct instant estimates_expire; /* when to look for those of `execute` that are too old */
   struct model_spec spec;
+  uint32_t references_count;                       /* residencies in any state */
+  struct measurements measured[MODEL_BATCH_KINDS]; /* of `execute` */
+  struct estimate_window load_window;
 };
+
+/* Those of a model that a request touches. */
+enum { MODEL_REQUEST_BYTES = 192 };
 
 struct gpu {
   uint32_t gpu_id; /* index in the pool of GPUs */
@@ -97,19 +109,20 @@ enum residency_state {
 /* A model's weights on a GPU. */
 struct residency {
   enum residency_state state;
+  uint32_t infers_count; /* under way */
   struct model *model;
   struct gpu *gpu;
-  struct list of_model;  /* in model->residencies while LOADING or LOADED */
-  struct list of_gpu;    /* in gpu->residencies */
-  uint32_t infers_count; /* under way */
+  struct list of_model; /* in model->residencies while LOADING or LOADED */
+  struct list of_gpu;   /* in gpu->residencies */
 };
 
 enum request_state { REQUEST_STATE_QUEUED, REQUEST_STATE_RUNNING };
 
 struct request {
   struct tree_node of_queue;
-  enum request_state state;
+  struct request *next_of_batch; /* RUNNING: of its action, NULL for the last */
   struct model *model;
+  enum request_state state;
   uint64_t sequence; /* of arrival: ties are broken by it */
   uint64_t tag;
   uint64_t request_id;
@@ -123,20 +136,21 @@ struct request {
 };
 
 struct action {
-  uint64_t action_id;
-  enum action_type type;
+  /* What predictions walk over. */
+  struct list of_gpu;          /* in gpu->infers, gpu->loads or gpu->evicts */
+  struct duration expected;    /* duration */
+  struct instant due;          /* as predicted now */
+  struct instant expected_end; /* as predicted when it was sent */
   struct residency *residency;
-  struct list of_gpu;       /* in gpu->infers, gpu->loads or gpu->evicts */
+  uint64_t action_id;
   struct list of_scheduler; /* in scheduler->under_way */
+  enum action_type type;
   uint32_t batch_size;
   uint32_t requests_count;
-  struct request *requests[MODEL_BATCH_MAX];
+  struct request *first_request; /* the others follow by next_of_batch */
   struct instant sent;
   struct instant earliest;
   struct instant latest;
-  struct duration expected;    /* duration */
-  struct instant expected_end; /* as predicted when it was sent */
-  struct instant due;          /* as predicted now */
   uint32_t clock_mhz;
   uint32_t requests_queued; /* telemetry: of the model, when it was made */
   uint32_t copies_loaded;
@@ -166,10 +180,10 @@ struct scheduler {
   struct pool requests;    /* of struct request */
   struct pool actions;     /* of struct action */
   struct table residency_by_model_and_gpu;
-  struct heap expiry;    /* of models, by when their first request becomes hopeless */
-  struct list under_way; /* of struct action, in the order they were made */
-  struct ring outbox;    /* of action ids, to be returned by next_actions() */
-  uint32_t plan_room;    /* actions that this next_actions() can still take */
+  struct tournament expiry; /* by model id: when its first request becomes hopeless */
+  struct list under_way;    /* of struct action, in the order they were made */
+  struct ring outbox;       /* of action ids, to be returned by next_actions() */
+  uint32_t plan_room;       /* actions that this next_actions() can still take */
   uint64_t tags[SCHEDULER_ACTIONS_PER_CALL][MODEL_BATCH_MAX]; /* of the actions returned last */
   struct scheduler_counts counts;
 };

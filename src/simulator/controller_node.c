@@ -107,6 +107,12 @@ static struct instant on_tick(void *self, struct instant now) {
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
+void controller_node_expect_request(const void *self, const void *message) {
+  const struct controller_node *controller = self;
+  const struct request_message *request = message;
+  scheduler_expect_request(controller->scheduler, request->model_id);
+}
+
 void controller_node_on_request(void *self, struct instant now, const void *message) {
   struct controller_node *controller = self;
   const struct request_message *from = message;

@@ -68,6 +68,9 @@ void controller_node_finish(struct controller_node *controller);
 void controller_node_add_model(struct controller_node *controller, struct instant now,
                                uint32_t model_id, const struct model_spec *spec);
 
+/* It will be the next one: the `expect` of the same channel. */
+void controller_node_expect_request(const void *self, const void *message);
+
 /* A request_message has arrived; `self` is the node. */
 void controller_node_on_request(void *self, struct instant now, const void *message);
 

@@ -7,7 +7,7 @@
  * Order is (time, number of the source): total, so a run repeats exactly. What a source holds back
  * (the messages of a channel) leaves in its own order.
  *
- * Thread: one owner. Cost: O(log sources) a moment.
+ * Thread: one owner. Cost: O(log sources) a moment (base/tournament.h).
  */
 #ifndef CLOCKWORK_SIMULATOR_EVENTS_H
 #define CLOCKWORK_SIMULATOR_EVENTS_H
@@ -16,13 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/heap.h"
 #include "base/time.h"
+#include "base/tournament.h"
 
 struct events;
 
 struct event {
-  struct heap_node node;
   struct events *events;
   uint32_t number;
   /* It is `now`: act, and return the next moment (INSTANT_NEVER: none until event_set()). What
@@ -32,7 +31,8 @@ struct event {
 };
 
 struct events {
-  struct heap heap;
+  struct tournament next; /* of the sources, by number */
+  struct event **sources;
   struct instant now; /* of the event that runs, or ran last */
   uint64_t run_count;
   uint32_t next_number;

@@ -35,7 +35,11 @@ static struct instant channel_run(void *self, struct instant now) {
     return INSTANT_NEVER;
   }
   channel->first = (channel->first + 1) & (channel->capacity - 1);
-  return arrival_of(slot_at(channel, 0));
+  slot = slot_at(channel, 0);
+  if (channel->expect != NULL) {
+    channel->expect(channel->self, slot + SLOT_HEAD_BYTES);
+  }
+  return arrival_of(slot);
 }
 
 void channel_init(struct channel *channel, struct events *events, const struct network *network,

@@ -45,6 +45,7 @@ struct channel {
   struct instant last_arrival;
   bool is_delivering;
   void (*deliver)(void *self, struct instant now, const void *message);
+  void (*expect)(const void *self, const void *message); /* the next one; NULL: not asked for */
   void *self;
 };
 

@@ -121,6 +121,7 @@ static void connect(struct simulation *simulation) {
   struct controller_node *controller = &simulation->controller;
   channel_init(&client->to_controller, events, network, &client->port, &controller->port,
                sizeof(struct request_message), controller_node_on_request, controller);
+  client->to_controller.expect = controller_node_expect_request;
   channel_init(&controller->to_client, events, network, &controller->port, &client->port,
                sizeof(struct answer_message), client_node_on_answer, client);
   for (uint32_t i = 0; i < simulation->config.workers_count; i++) {

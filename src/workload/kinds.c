@@ -192,7 +192,8 @@ static void bursty_plan(const struct workload_config *config, struct plan *plan)
   plan_add_open(plan, BURSTY_MINOR_RATE, 0, first);
   /* Poisson processes of equal rates are one of the summed rate that picks among them. */
   struct source *major = plan_add_open(plan, BURSTY_MAJOR_RATE, 1, first + 1);
-  major->model_count = majors;
+  major->model_count = majors & SOURCE_MODELS_MASK;
+  major->is_growing = true;
   major->growth_start = (struct instant){BURSTY_ALONE_S * NS_PER_S};
   major->growth_period = duration_s(1);
 }
@@ -249,7 +250,7 @@ static void parametric_plan(const struct workload_config *config, struct plan *p
       source->client = client;
       source->user_id = user;
       source->model_first = first;
-      source->model_count = models;
+      source->model_count = models & SOURCE_MODELS_MASK;
     }
   }
 }

@@ -28,7 +28,7 @@ uint32_t plan_add_model(struct plan *plan, const char *name, uint32_t copies) {
 struct source *plan_add_source(struct plan *plan, enum source_type type) {
   struct source *source =
       plan_is_counting(plan) ? &plan->spare : &plan->sources[plan->source_count];
-  *source = (struct source){.type = (uint8_t)type, .model_count = 1};
+  *source = (struct source){.type = type, .model_count = 1};
   prng_init(&source->prng, plan->config->seed, plan->source_count);
   plan->source_count++;
   return source;

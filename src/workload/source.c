@@ -15,7 +15,7 @@ struct piece {
 static bool source_open_piece(const struct source *source,
                               const struct source_environment *environment, int64_t from_ns,
                               struct piece *ret_piece) {
-  if (from_ns < source->growth_start.ns) {
+  if (source->is_growing && from_ns < source->growth_start.ns) {
     *ret_piece = (struct piece){.rate_per_ns = 0, .end_ns = source->growth_start.ns};
     return true;
   }
@@ -151,7 +151,7 @@ struct instant source_next(struct source *source, const struct source_environmen
 
 uint32_t source_pick_model(struct source *source, struct instant at) {
   uint64_t count = source->model_count;
-  if (source->growth_period.ns > 0) {
+  if (source->is_growing) {
     const uint64_t joined =
         1 + (uint64_t)((at.ns - source->growth_start.ns) / source->growth_period.ns);
     count = joined < count ? joined : count;

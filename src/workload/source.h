@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/heap.h"
 #include "base/prng.h"
 #include "base/time.h"
 #include "workload/ladder.h"
@@ -31,27 +30,32 @@ struct source_environment {
   const struct ladder *rate; /* multiplies every open source's rate, NULL: 1 for ever */
 };
 
+/* Models of one source: WORKLOAD_MODELS_MAX is below it. */
+enum { SOURCE_MODELS_MASK = (1 << 24) - 1 };
+
 struct source {
-  struct heap_node node;
-  uint8_t type;
-  bool is_fixed;   /* open: evenly spaced */
-  bool is_waiting; /* closed: a request is outstanding */
-  bool has_slo_ladder;
-  float slo_factor; /* without a ladder */
-  uint32_t user_id; /* for a source of several models: + the model's number among them */
-  uint32_t model_first;
-  uint32_t model_count; /* closed: taken in turn; open: drawn */
-  uint32_t client;      /* closed: whose budget it shares */
-  struct prng prng;
+  /* What a request of an open source needs: one cache line. */
+  _Alignas(64) struct prng prng;
   double rate;     /* open: requests a second at ladder value 1 */
   double carry_ns; /* the part of the last time below a nanosecond: no drift by rounding */
+  uint32_t model_first;
+  uint32_t model_count : 24; /* closed: taken in turn; open: drawn */
+  enum source_type type : 2;
+  bool is_fixed : 1;   /* open: evenly spaced */
+  bool is_waiting : 1; /* closed: a request is outstanding */
+  bool has_slo_ladder : 1;
+  bool is_growing : 1; /* open: models join one after another, as growth_* say */
+  uint32_t user_id;    /* for a source of several models: + the model's number among them */
+  float slo_factor;    /* without a ladder */
+  /* What others need. */
+  uint32_t client; /* closed: whose budget it shares */
   struct {
     uint32_t function;
     struct trace_cursor cursor;
     int64_t base; /* number of the interval in which the day of the cursor began; may be < 0 */
   } trace;
-  struct instant growth_start; /* open: when model_first joins; one more joins each growth_period */
-  struct duration growth_period; /* 0: all models are there from the start */
+  struct instant growth_start; /* open: when model_first joins; one more joins each period */
+  struct duration growth_period;
 };
 
 /* Set up the walk of a trace source whose position at time 0 is minute `offset`. */

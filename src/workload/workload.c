@@ -2,7 +2,8 @@
 
 #include "base/arena.h"
 #include "base/check.h"
-#include "base/heap.h"
+#include "base/prefetch.h"
+#include "base/tournament.h"
 #include "workload/kinds.h"
 #include "workload/plan.h"
 
@@ -11,7 +12,7 @@ struct workload {
   struct workload_model *models;
   struct source *sources;
   struct plan_client *clients;
-  struct heap arrivals; /* every source whose next time is known, by that time */
+  struct tournament arrivals; /* every source whose next time is known, by that time */
   struct source_environment environment;
   struct ladder rate;
   struct ladder slo;
@@ -48,8 +49,8 @@ static void workload_carve(struct arena *arena, const struct plan *counted,
   if (counted->has_slo) {
     ladder_init(&slo, arena, &counted->slo);
   }
-  struct heap arrivals;
-  heap_init(&arrivals, arena, counted->source_count);
+  struct tournament arrivals;
+  tournament_init(&arrivals, arena, counted->source_count);
   *ret_layout = (struct layout){.self = self};
   struct plan *plan = &ret_layout->plan;
   plan->config = counted->config;
@@ -76,12 +77,10 @@ size_t workload_bytes(const struct workload_config *config) {
 }
 
 /* Let `source` ask at `at`, unless the workload is over by then. */
-static void workload_schedule(struct workload *self, struct source *source, struct instant at) {
-  if (!instant_before(at, self->end)) {
-    heap_discard(&self->arrivals, &source->node);
-    return;
-  }
-  heap_set(&self->arrivals, &source->node, at.ns, (uint64_t)(source - self->sources));
+static void workload_schedule(struct workload *self, const struct source *source,
+                              struct instant at) {
+  tournament_set(&self->arrivals, (uint32_t)(source - self->sources),
+                 instant_before(at, self->end) ? at.ns : INT64_MAX);
 }
 
 struct workload *workload_init(void *memory, const struct workload_config *config) {
@@ -160,7 +159,7 @@ static struct workload_request workload_take_open(struct workload *self, struct 
 /* False if the client has sent all it was to send. */
 static bool workload_take_closed(struct workload *self, struct source *source, struct instant at,
                                  struct workload_request *ret_request) {
-  heap_remove(&self->arrivals, &source->node);
+  workload_schedule(self, source, INSTANT_NEVER);
   struct plan_client *client = &self->clients[source->client];
   if (client->limit != 0 && client->sent_count == client->limit) {
     return false;
@@ -179,26 +178,33 @@ uint32_t workload_next_requests(struct workload *self, struct instant now,
   CHECK_GE(now.ns, self->now.ns);
   self->now = now;
   uint32_t count = 0;
-  while (count < capacity && heap_first_key(&self->arrivals) <= now.ns &&
-         self->arrivals.count > 0) {
-    struct source *source = HEAP_ENTRY(heap_first(&self->arrivals), struct source, node);
-    const struct instant at = {heap_first_key(&self->arrivals)};
+  while (count < capacity) {
+    const struct instant at = {tournament_first_key(&self->arrivals)};
+    if (instant_after(at, now) || at.ns == INT64_MAX) {
+      break;
+    }
+    struct source *source = &self->sources[tournament_first(&self->arrivals)];
     if (source->type != SOURCE_CLOSED) {
       ret_requests[count++] = workload_take_open(self, source, at);
     } else if (workload_take_closed(self, source, at, &ret_requests[count])) {
       count++;
     }
   }
+  /* The next one, of thousands, was last seen long ago. */
+  const uint32_t next = tournament_first(&self->arrivals);
+  prefetch(&self->sources[next], PREFETCH_LINE_BYTES);
+  tournament_expect(&self->arrivals, next);
   return count;
 }
 
 struct instant workload_wakeup(const struct workload *self) {
-  return (struct instant){heap_first_key(&self->arrivals)};
+  return (struct instant){tournament_first_key(&self->arrivals)};
 }
 
 void workload_on_answered(struct workload *self, struct instant now, uint32_t tag,
                           bool is_success) {
-  if (tag >= self->source_count || !self->sources[tag].is_waiting) {
+  /* An open loop has none that waits: its sources are not looked at. */
+  if (self->waiting_count == 0 || tag >= self->source_count || !self->sources[tag].is_waiting) {
     return;
   }
   struct source *source = &self->sources[tag];
@@ -213,7 +219,7 @@ void workload_on_answered(struct workload *self, struct instant now, uint32_t ta
 }
 
 bool workload_is_done(const struct workload *self) {
-  return self->arrivals.count == 0 && self->waiting_count == 0;
+  return tournament_first_key(&self->arrivals) == INT64_MAX && self->waiting_count == 0;
 }
 
 double workload_offered_rate(const struct workload *self, struct instant at) {
@@ -223,7 +229,8 @@ double workload_offered_rate(const struct workload *self, struct instant at) {
   double rate = 0;
   for (uint32_t i = 0; i < self->source_count; i++) {
     const struct source *source = &self->sources[i];
-    if (source->type == SOURCE_OPEN && !instant_before(at, source->growth_start)) {
+    if (source->type == SOURCE_OPEN &&
+        !(source->is_growing && instant_before(at, source->growth_start))) {
       rate += source->rate;
     }
   }

@@ -18,13 +18,14 @@
  * (scheduler/demand.h).
  */
 #include "base/check.h"
+#include "base/prefetch.h"
+#include "base/tournament.h"
 #include "scheduler/demand.h"
 #include "scheduler/offers.h"
 #include "scheduler/policy.h"
 
 struct infer4_gpu {
-  struct tree offers;          /* of struct infer4_residency, the most urgent first */
-  struct heap_node ready_node; /* in infer4->ready while it has offers and could take one */
+  struct tree offers; /* of struct infer4_residency, the most urgent first */
 };
 
 struct infer4_residency {
@@ -38,7 +39,8 @@ struct infer4 {
   struct offers holders;
   struct infer4_gpu *gpus;              /* by gpu id */
   struct infer4_residency *residencies; /* by pool index */
-  struct heap ready;                    /* of GPUs, by when they want work */
+  /* By gpu id, those that have offers and could take one: when they want work. */
+  struct tournament ready;
 };
 
 static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
@@ -49,7 +51,7 @@ static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
   built->scheduler = scheduler;
   built->gpus = arena_take(arena, limits->gpus, sizeof(struct infer4_gpu));
   built->residencies = arena_take(arena, limits->residencies, sizeof(struct infer4_residency));
-  heap_init(&built->ready, arena, limits->gpus);
+  tournament_init(&built->ready, arena, limits->gpus);
   demand_init(&built->demand, arena, scheduler, DEMAND_MOST_TIME);
   offers_init(&built->holders, arena, scheduler);
   return infer4;
@@ -66,14 +68,10 @@ static struct infer4_residency *of_residency(const struct infer4 *infer4,
 
 /* The GPU takes part again: it has offers, and its predicted free time is known. */
 static void ready_update(struct infer4 *infer4, const struct gpu *gpu) {
-  struct infer4_gpu *entry = of_gpu(infer4, gpu);
-  if (entry->offers.count == 0) {
-    heap_discard(&infer4->ready, &entry->ready_node);
-    return;
-  }
+  const bool has_offers = of_gpu(infer4, gpu)->offers.count > 0;
   const struct instant wants_work =
       instant_sub(gpu->free_at, infer4->scheduler->config.schedule_ahead);
-  heap_set(&infer4->ready, &entry->ready_node, wants_work.ns, gpu->gpu_id);
+  tournament_set(&infer4->ready, gpu->gpu_id, has_offers ? wants_work.ns : INT64_MAX);
 }
 
 /* The largest batch kind that the waiting requests would fill. */
@@ -151,6 +149,12 @@ static void infer4_on_model_added(void *self, struct model *model) {
   demand_on_model_added(&infer4->demand, model);
 }
 
+static void infer4_expect(const void *self, uint32_t model_id) {
+  const struct infer4 *infer4 = self;
+  prefetch(&infer4->holders.models[model_id], sizeof(infer4->holders.models[model_id]));
+  demand_expect(&infer4->demand, model_id);
+}
+
 static void infer4_on_queued(void *self, struct request *request) {
   struct infer4 *infer4 = self;
   struct model *model = request->model;
@@ -211,7 +215,7 @@ static void infer4_on_gpu_up(void *self, struct gpu *gpu) {
 static void infer4_on_gpu_lost(void *self, struct gpu *gpu) {
   struct infer4 *infer4 = self;
   CHECK_EQ(of_gpu(infer4, gpu)->offers.count, 0);
-  heap_discard(&infer4->ready, &of_gpu(infer4, gpu)->ready_node);
+  tournament_set(&infer4->ready, gpu->gpu_id, INT64_MAX);
   demand_on_gpu_lost(&infer4->demand, gpu);
 }
 
@@ -328,15 +332,13 @@ static void infer4_plan(void *self) {
   struct infer4 *infer4 = self;
   const struct instant now = infer4->scheduler->now;
   demand_expire(&infer4->demand);
-  while (heap_first_key(&infer4->ready) <= now.ns && policy_has_room(infer4->scheduler, 1)) {
-    struct infer4_gpu *entry =
-        HEAP_ENTRY(heap_first(&infer4->ready), struct infer4_gpu, ready_node);
-    struct gpu *gpu = pool_at(&infer4->scheduler->gpus, (uint32_t)(entry - infer4->gpus));
+  while (tournament_first_key(&infer4->ready) <= now.ns && policy_has_room(infer4->scheduler, 1)) {
+    struct gpu *gpu = pool_at(&infer4->scheduler->gpus, tournament_first(&infer4->ready));
     if (wants_work(infer4, gpu) && give_work(infer4, gpu)) {
       ready_update(infer4, gpu);
     } else {
       /* Its next result, or its next offer, brings it back. */
-      heap_remove(&infer4->ready, &entry->ready_node);
+      tournament_set(&infer4->ready, gpu->gpu_id, INT64_MAX);
     }
   }
   demand_load(&infer4->demand);
@@ -360,7 +362,7 @@ static void infer4_validate(const void *self) {
 
 static struct instant infer4_wakeup(const void *self) {
   const struct infer4 *infer4 = self;
-  return instant_min((struct instant){heap_first_key(&infer4->ready)},
+  return instant_min((struct instant){tournament_first_key(&infer4->ready)},
                      demand_wakeup(&infer4->demand));
 }
 
@@ -369,6 +371,7 @@ const struct policy policy_infer4 = {
     .summary = "the published Clockwork scheduler: the most urgent batch first",
     .keeps_deadlines = true,
     .init = infer4_init,
+    .expect = infer4_expect,
     .on_model_added = infer4_on_model_added,
     .on_queued = infer4_on_queued,
     .on_dequeued = infer4_on_dequeued,
