@@ -1,5 +1,7 @@
 #include "simulator/controller_node.h"
 
+#include <string.h>
+
 #include "base/arena.h"
 #include "base/check.h"
 #include "os/memory.h"
@@ -7,26 +9,46 @@
 
 enum {
   ACTIONS_AT_ONCE = 64,
-  /* As controller/ has them: pings before a worker joins, and between two pings. */
-  PINGS_AT_FIRST = 4,
-  TICK_MS = 500,
+  TICK_MS = 500, /* as controller/ has it */
 };
 
 /* A request between the client and the scheduler; its pool id is the scheduler's tag. */
 struct controller_node_request {
   struct instant due;
+  uint64_t ticket;
   uint32_t client_tag;
+  uint32_t session;
 };
 
 /* ---- to the client --------------------------------------------------------------------------- */
 
+static void send_answer(struct controller_node *controller,
+                        const struct controller_node_request *request, enum request_result result) {
+  if (request->session != controller->session) {
+    return; /* the client has gone */
+  }
+  struct answer_message *message = channel_send(&controller->to_client, ANSWER_WIRE_BYTES);
+  *message = (struct answer_message){.kind = ANSWER_INFER,
+                                     .connection = request->session,
+                                     .due = request->due,
+                                     .ticket = request->ticket,
+                                     .tag = request->client_tag,
+                                     .result = result};
+}
+
 static void on_answer(void *self, const struct scheduler_answer *answer) {
   struct controller_node *controller = self;
+  const struct observer *observer = controller->config.observer;
   struct controller_node_request *request = pool_find(&controller->requests, answer->tag);
+  if (observer != NULL) {
+    observer->on_answer(observer->self, controller->timer.events->now, controller->runs_count,
+                        answer, request != NULL);
+    if (request == NULL) {
+      return; /* the observer has made a note of it */
+    }
+  }
   CHECK(request != NULL); /* else it was answered before */
-  struct answer_message *message = channel_send(&controller->to_client, ANSWER_WIRE_BYTES);
-  *message = (struct answer_message){
-      .due = request->due, .tag = request->client_tag, .result = answer->result};
+  send_answer(controller, request, answer->result);
   pool_give(&controller->requests, request);
   trace_hash_add(&controller->hash, answer->request_id << 4 | (uint64_t)answer->result);
   trace_hash_add(&controller->hash, (uint64_t)answer->latency.ns);
@@ -61,11 +83,17 @@ static void hash_action(struct controller_node *controller, const struct schedul
 
 static void send_action(struct controller_node *controller, const struct scheduler_action *action) {
   struct controller_peer *peer = &controller->peers[action->worker_id];
+  const struct observer *observer = controller->config.observer;
   hash_action(controller, action);
+  if (observer != NULL) {
+    observer->on_action(observer->self, controller->timer.events->now, controller->runs_count,
+                        action);
+  }
   struct order_message *message =
       channel_send(&peer->to_worker, ACTION_WIRE_BYTES + inputs_wire_bytes(controller, action));
   *message =
       (struct order_message){.kind = ORDER_ACTION,
+                             .connection = peer->connection,
                              .action_id = action->action_id,
                              .type = action->type,
                              .gpu_index = action->gpu_index,
@@ -73,11 +101,6 @@ static void send_action(struct controller_node *controller, const struct schedul
                              .batch_size = action->batch_size,
                              .earliest = clock_offset_to_peers(&peer->clock, action->earliest),
                              .latest = clock_offset_to_peers(&peer->clock, action->latest)};
-}
-
-static void send_ping(struct controller_peer *peer, struct instant now) {
-  struct order_message *message = channel_send(&peer->to_worker, PING_WIRE_BYTES);
-  *message = (struct order_message){.kind = ORDER_PING, .sent = now};
 }
 
 /* One turn, as of the controller's loop. Returns when the next is due. */
@@ -93,33 +116,56 @@ static struct instant turn(struct controller_node *controller, struct instant no
   return scheduler_wakeup(controller->scheduler);
 }
 
+/* Whether it can do anything now; else *ret_next is when. */
+static bool is_awake(const struct controller_node *controller, struct instant now,
+                     struct instant *ret_next) {
+  *ret_next = controller->is_running ? controller->frozen_until : INSTANT_NEVER;
+  return controller->is_running && !instant_before(now, controller->frozen_until);
+}
+
 static struct instant on_timer(void *self, struct instant now) {
-  return turn(self, now);
+  struct instant next;
+  return is_awake(self, now, &next) ? turn(self, now) : next;
 }
 
 static struct instant on_tick(void *self, struct instant now) {
   struct controller_node *controller = self;
-  for (uint32_t i = 0; i < controller->config.workers_count; i++) {
-    send_ping(&controller->peers[i], now);
+  struct instant next;
+  if (!is_awake(controller, now, &next)) {
+    return next;
   }
+  controller_peers_tick(controller, now);
+  event_set(&controller->timer, turn(controller, now));
   return instant_add(now, duration_ms(TICK_MS));
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-void controller_node_expect_request(const void *self, const void *message) {
-  const struct controller_node *controller = self;
-  const struct request_message *request = message;
-  scheduler_expect_request(controller->scheduler, request->model_id);
+static void tell_client(struct controller_node *controller, uint32_t connection,
+                        enum answer_kind kind) {
+  struct answer_message *message = channel_send(&controller->to_client, SIGNAL_WIRE_BYTES);
+  *message = (struct answer_message){.kind = kind, .connection = connection};
 }
 
-void controller_node_on_request(void *self, struct instant now, const void *message) {
-  struct controller_node *controller = self;
-  const struct request_message *from = message;
+static void on_infer(struct controller_node *controller, struct instant now,
+                     const struct request_message *from) {
+  const struct observer *observer = controller->config.observer;
+  const struct controller_node_request pending = {.due = from->due,
+                                                  .ticket = from->ticket,
+                                                  .client_tag = from->tag,
+                                                  .session = from->connection};
+  if (scheduler_model(controller->scheduler, from->model_id) == NULL &&
+      controller_is_initializing(controller, now)) {
+    send_answer(controller, &pending, REQUEST_INITIALIZING);
+    return;
+  }
   struct controller_node_request *request = pool_take(&controller->requests);
   CHECK(request != NULL); /* one more than the scheduler takes, and it answers that one at once */
-  *request = (struct controller_node_request){.due = from->due, .client_tag = from->tag};
+  *request = pending;
   const uint64_t tag = pool_id(&controller->requests, request);
+  if (observer != NULL) {
+    observer->on_request_taken(observer->self, now, controller->runs_count, tag, from->model_id);
+  }
   scheduler_on_request(controller->scheduler, now,
                        &(struct scheduler_request){.tag = tag,
                                                    .request_id = controller->requests_count++,
@@ -130,67 +176,85 @@ void controller_node_on_request(void *self, struct instant now, const void *mess
   event_set(&controller->timer, turn(controller, now));
 }
 
-static void on_pong(struct controller_peer *peer, struct instant now,
-                    const struct report_message *report) {
-  struct controller_node *controller = peer->controller;
-  clock_offset_on_exchanged(&peer->clock, report->ping_sent, report->received, report->sent, now);
-  if (peer->is_up) {
-    return;
-  }
-  peer->pings_answered++;
-  if (peer->pings_answered < PINGS_AT_FIRST) {
-    send_ping(peer, now);
-    return;
-  }
-  peer->is_up = true;
-  CHECK_EQ(scheduler_on_worker_up(controller->scheduler, now, peer->worker_id,
-                                  controller->config.gpus, controller->config.gpus_count),
-           ERR_OK);
+void controller_node_expect_request(const void *self, const void *message) {
+  const struct controller_node *controller = self;
+  const struct request_message *request = message;
+  scheduler_expect_request(controller->scheduler, request->model_id);
 }
 
-static struct instant to_ours(const struct controller_peer *peer, struct instant peers) {
-  return clock_offset_to_ours(&peer->clock, peers);
-}
-
-static void on_result(struct controller_peer *peer, struct instant now,
-                      const struct report_message *report) {
-  scheduler_on_result(peer->controller->scheduler, now,
-                      &(struct scheduler_result){.action_id = report->action_id,
-                                                 .status = report->status,
-                                                 .begin = to_ours(peer, report->run.begin),
-                                                 .end = to_ours(peer, report->run.end),
-                                                 .output_end = to_ours(peer, report->output_end),
-                                                 .received = to_ours(peer, report->received),
-                                                 .sent = to_ours(peer, report->sent),
-                                                 .clock_before_mhz = report->clock_before_mhz,
-                                                 .clock_after_mhz = report->clock_after_mhz});
+void controller_node_on_request(void *self, struct instant now, const void *message) {
+  struct controller_node *controller = self;
+  const struct request_message *from = message;
+  if (!controller->is_running) {
+    if (from->kind == REQUEST_OPEN) {
+      tell_client(controller, from->connection, ANSWER_REFUSED);
+    }
+    return;
+  }
+  if (from->kind == REQUEST_OPEN) {
+    controller->session = from->connection;
+    tell_client(controller, from->connection, ANSWER_OPENED);
+  } else if (from->connection != controller->session) {
+    return;
+  } else if (from->kind == REQUEST_CLOSE) {
+    controller->session = CONNECTION_NONE;
+  } else {
+    on_infer(controller, now, from);
+  }
 }
 
 void controller_node_on_report(void *self, struct instant now, const void *message) {
   struct controller_peer *peer = self;
   struct controller_node *controller = peer->controller;
-  const struct report_message *report = message;
-  if (report->kind == REPORT_PONG) {
-    on_pong(peer, now, report);
-  } else {
-    on_result(peer, now, report);
+  if (controller->is_running) {
+    controller_peer_on_report(peer, now, message);
+    event_set(&controller->timer, turn(controller, now));
   }
-  event_set(&controller->timer, turn(controller, now));
 }
 
-void controller_node_add_model(struct controller_node *controller, struct instant now,
-                               uint32_t model_id, const struct model_spec *spec) {
-  CHECK(scheduler_on_model_added(controller->scheduler, now, model_id, spec));
+void controller_node_add_package(struct controller_node *controller, struct instant now,
+                                 uint32_t package_index) {
+  const struct workload_model *package = &controller->config.packages[package_index];
+  controller->packages[package_index].state = PACKAGE_READY;
+  for (uint32_t i = 0; i < package->copies; i++) {
+    CHECK(scheduler_on_model_added(controller->scheduler, now, package->first_index + i,
+                                   &controller->config.specs[package_index]));
+  }
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void *carve(struct controller_node *controller, struct arena *arena) {
+static void carve(struct controller_node *controller, struct arena *arena) {
   const struct controller_node_config *config = &controller->config;
   controller->peers = arena_take(arena, config->workers_count, sizeof(struct controller_peer));
+  controller->packages =
+      arena_take(arena, config->packages_count, sizeof(struct controller_package));
+  for (uint32_t i = 0; i < config->workers_count; i++) {
+    uint8_t *asked = arena_take(arena, config->packages_count, sizeof(uint8_t));
+    if (!arena_is_counting(arena)) {
+      controller->peers[i].asked = asked;
+    }
+  }
   pool_init(&controller->requests, arena, config->scheduler->limits.requests + 1,
             sizeof(struct controller_node_request));
-  return arena_take(arena, 1, scheduler_bytes(config->scheduler));
+  controller->joining_gpus = arena_take(arena, config->gpus_count, sizeof(struct scheduler_gpu));
+  controller->scheduler_bytes = scheduler_bytes(config->scheduler);
+  controller->scheduler_memory = arena_take(arena, 1, controller->scheduler_bytes);
+}
+
+/* A process begins. */
+static void begin(struct controller_node *controller, struct instant now) {
+  const struct controller_node_config *config = &controller->config;
+  const struct scheduler_sink sink = {
+      .self = controller, .on_answer = on_answer, .telemetry = config->telemetry};
+  controller->scheduler = scheduler_init(controller->scheduler_memory, config->scheduler, &sink);
+  controller->session = CONNECTION_NONE;
+  controller->is_running = true;
+  controller->runs_count++;
+  controller->started = now;
+  controller->frozen_until = INSTANT_ZERO;
+  controller_peers_reset(controller, now);
+  event_set(&controller->tick, now);
 }
 
 enum err controller_node_init(struct controller_node *controller, struct events *events,
@@ -205,17 +269,15 @@ enum err controller_node_init(struct controller_node *controller, struct events 
     return ERR_NO_MEMORY;
   }
   arena_init(&arena, controller->memory, controller->memory_bytes);
-  void *scheduler_memory = carve(controller, &arena);
-  const struct scheduler_sink sink = {
-      .self = controller, .on_answer = on_answer, .telemetry = config->telemetry};
-  controller->scheduler = scheduler_init(scheduler_memory, config->scheduler, &sink);
+  carve(controller, &arena);
+  event_init(&controller->timer, events, on_timer, controller);
+  event_init(&controller->tick, events, on_tick, controller);
   for (uint32_t i = 0; i < config->workers_count; i++) {
     controller->peers[i].controller = controller;
     controller->peers[i].worker_id = i;
+    controller_peer_init(&controller->peers[i], events);
   }
-  event_init(&controller->timer, events, on_timer, controller);
-  event_init(&controller->tick, events, on_tick, controller);
-  event_set(&controller->tick, events->now);
+  begin(controller, events->now);
   return ERR_OK;
 }
 
@@ -229,4 +291,49 @@ void controller_node_finish(struct controller_node *controller) {
   }
   os_memory_give(controller->memory, controller->memory_bytes);
   controller->memory = NULL;
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+void controller_node_crash(struct controller_node *controller) {
+  if (!controller->is_running) {
+    return;
+  }
+  controller->is_running = false;
+  for (uint32_t i = 0; i < controller->config.workers_count; i++) {
+    struct controller_peer *peer = &controller->peers[i];
+    struct order_message *message = channel_send(&peer->to_worker, SIGNAL_WIRE_BYTES);
+    *message = (struct order_message){.kind = ORDER_CLOSE, .connection = peer->connection};
+  }
+  if (controller->session != CONNECTION_NONE) {
+    tell_client(controller, controller->session, ANSWER_CLOSED);
+  }
+}
+
+void controller_node_start(struct controller_node *controller, struct instant now) {
+  if (controller->is_running) {
+    return;
+  }
+  memset(controller->scheduler_memory, 0, controller->scheduler_bytes);
+  memset(controller->packages, 0,
+         controller->config.packages_count * sizeof(*controller->packages));
+  for (uint32_t i = 0; i < controller->requests.capacity; i++) {
+    struct controller_node_request *request = pool_at(&controller->requests, i);
+    if (request != NULL) {
+      pool_give(&controller->requests, request);
+    }
+  }
+  begin(controller, now);
+}
+
+void controller_node_freeze(struct controller_node *controller, struct instant until) {
+  controller->frozen_until = instant_max(controller->frozen_until, until);
+}
+
+void controller_node_on_broken(struct controller_node *controller, struct instant now,
+                               uint32_t worker_id) {
+  if (controller->is_running) {
+    controller_peer_close(&controller->peers[worker_id], now, "broken");
+    event_set(&controller->timer, turn(controller, now));
+  }
 }

@@ -25,6 +25,9 @@ static struct instant arrival_of(const unsigned char *slot) {
 static struct instant channel_run(void *self, struct instant now) {
   struct channel *channel = self;
   CHECK_GT(channel->count, 0);
+  if (instant_before(now, channel->held_until)) {
+    return channel->held_until;
+  }
   const unsigned char *slot = slot_at(channel, 0);
   channel->is_delivering = true;
   channel->deliver(channel->self, now, slot + SLOT_HEAD_BYTES);
@@ -117,4 +120,18 @@ void *channel_send(struct channel *channel, uint64_t wire_bytes) {
     event_set(&channel->event, at);
   }
   return slot + SLOT_HEAD_BYTES;
+}
+
+void channel_hold(struct channel *channel, struct instant until) {
+  channel->held_until = instant_max(channel->held_until, until);
+}
+
+void channel_drop(struct channel *channel, uint32_t kept_count) {
+  CHECK(!channel->is_delivering);
+  if (kept_count < channel->count) {
+    channel->count = kept_count;
+  }
+  if (channel->count == 0) {
+    event_set(&channel->event, INSTANT_NEVER);
+  }
 }

@@ -3,8 +3,10 @@
  * A message leaves when the messages before it have left the sender's port (bytes / bandwidth),
  * takes the latency, enters when those before it have entered the receiver's port, and is then
  * delayed by a seeded draw, uniform in [0, jitter], which stands for hosts and switches. Messages
- * of one channel never overtake each other, as on a TCP connection. Nothing is lost and nothing is
- * sent twice.
+ * of one channel never overtake each other, as on a TCP connection. Nothing is sent twice. Nothing
+ * is lost by itself: TCP repeats what a network loses, so all that its users see is that messages
+ * are late (channel_hold) or that a connection ends with the last of them undelivered
+ * (channel_drop).
  *
  * Thread: one owner. Cost: O(log sources) a message (simulator/events.h).
  */
@@ -43,6 +45,7 @@ struct channel {
   uint32_t first;
   uint32_t count;
   struct instant last_arrival;
+  struct instant held_until; /* nothing is delivered before */
   bool is_delivering;
   void (*deliver)(void *self, struct instant now, const void *message);
   void (*expect)(const void *self, const void *message); /* the next one; NULL: not asked for */
@@ -62,5 +65,11 @@ void channel_finish(struct channel *channel);
  * room for message_bytes. The queue grows as needed; a machine without memory ends the program
  * (CHECK). */
 void *channel_send(struct channel *channel, uint64_t wire_bytes);
+
+/* What is under way and what is sent from now on arrives at `until` at the earliest. */
+void channel_hold(struct channel *channel, struct instant until);
+
+/* Of what is under way, only the first `kept_count` messages will arrive. */
+void channel_drop(struct channel *channel, uint32_t kept_count);
 
 #endif

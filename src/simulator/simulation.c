@@ -12,6 +12,9 @@ enum {
   ACTIONS_PER_GPU = 128,
   /* Answers outstanding at the end of a workload: an SLO and a network are far below this. */
   DRAIN_S = 60,
+  /* Requests under way that a client keeps in mind where connections can fail: above what the
+   * library's calls_max allows would be lost at once. */
+  CALLS_MAX = 1 << 16,
 };
 
 /* Streams of random numbers: one seed for each purpose, made of the run's. */
@@ -32,7 +35,8 @@ struct simulation {
   struct emulated_gpu_config *backend_gpus; /* the same */
   struct event clock_change;
   struct prng clock_prng;
-  struct instant start; /* of the workload */
+  struct instant start;     /* of the workload */
+  struct model_spec *specs; /* of the workload's packages */
   uint32_t models_count;
 };
 
@@ -92,9 +96,12 @@ static struct emulated_config backend_of(const struct simulation *simulation, ui
 
 static enum err create_workers(struct simulation *simulation, struct error_text *ret_error) {
   const struct simulation_config *config = &simulation->config;
-  const uint32_t actions_max = config->gpus_per_worker * ACTIONS_PER_GPU;
   struct emulated_config backend = backend_of(simulation, 0);
-  struct worker_node_config worker = {.backend = &backend, .actions_max = actions_max};
+  struct worker_node_config worker = {.backend = &backend,
+                                      .actions_max = config->gpus_per_worker * ACTIONS_PER_GPU,
+                                      .observer = config->observer,
+                                      .can_fail = config->can_fail};
+  worker.packages = workload_models(simulation->client.workload, &worker.packages_count);
   const size_t bytes = (worker_node_bytes(&worker) + 63) / 64 * 64;
   /* All in one block, so that it lies in few and large pages. */
   simulation->workers_memory_bytes = bytes * config->workers_count;
@@ -108,6 +115,7 @@ static enum err create_workers(struct simulation *simulation, struct error_text 
   for (uint32_t i = 0; i < config->workers_count; i++) {
     backend = backend_of(simulation, i);
     worker.clock = draw_clock(config, &prng);
+    worker.worker_id = i;
     worker_node_init(&simulation->workers[i], simulation->workers_memory + bytes * i,
                      &simulation->events, &worker);
   }
@@ -127,6 +135,7 @@ static void connect(struct simulation *simulation) {
   for (uint32_t i = 0; i < simulation->config.workers_count; i++) {
     struct worker_node *worker = &simulation->workers[i];
     struct controller_peer *peer = &controller->peers[i];
+    peer->state = &worker->state;
     channel_init(&peer->to_worker, events, network, &controller->port, &worker->port,
                  sizeof(struct order_message), worker_node_on_order, worker);
     channel_init(&worker->to_controller, events, network, &worker->port, &controller->port,
@@ -139,20 +148,15 @@ static enum err load_models(struct simulation *simulation, struct error_text *re
   const struct workload_model *models = workload_models(simulation->client.workload, &count);
   const struct instant now = simulation->events.now;
   for (uint32_t i = 0; i < count; i++) {
-    struct model_spec spec;
     for (uint32_t j = 0; j < simulation->config.workers_count; j++) {
-      const enum action_status status =
-          worker_node_load_model(&simulation->workers[j], now, models[i].name,
-                                 models[i].first_index, models[i].copies, &spec);
-      if (status != ACTION_SUCCESS) {
+      if (worker_node_load_package(&simulation->workers[j], now, i, &simulation->specs[i]) !=
+          ACTION_SUCCESS) {
         error_text_set(ret_error, "the profile has no row '%.60s', which the workload asks for",
                        models[i].name);
         return ERR_NOT_FOUND;
       }
     }
-    for (uint32_t j = 0; j < models[i].copies; j++) {
-      controller_node_add_model(&simulation->controller, now, models[i].first_index + j, &spec);
-    }
+    controller_node_add_package(&simulation->controller, now, i);
   }
   return ERR_OK;
 }
@@ -192,7 +196,7 @@ static enum err derive_limits(struct simulation *simulation, struct error_text *
 
 static enum err take_arrays(struct simulation *simulation) {
   const struct simulation_config *config = &simulation->config;
-  const uint32_t sources = config->workers_count * 3 + 8;
+  const uint32_t sources = config->workers_count * 4 + 8 + SIMULATION_EVENTS_MORE;
   simulation->events_memory_bytes = events_bytes(sources);
   simulation->events_memory = simulator_memory_take(simulation->events_memory_bytes);
   simulation->workers = calloc(config->workers_count, sizeof(*simulation->workers));
@@ -222,12 +226,24 @@ static enum err create_nodes(struct simulation *simulation, const struct telemet
   const struct simulation_config *config = &simulation->config;
   struct events *events = &simulation->events;
   simulation->start = instant_add(events->now, duration_s(SIMULATION_JOIN_S));
-  if (client_node_init(&simulation->client, events, &config->workload, config->slo_factor,
-                       simulation->start,
-                       instant_add(simulation->start, config->duration)) != ERR_OK) {
+  const struct client_node_config client = {.workload = &config->workload,
+                                            .slo_factor = (float)config->slo_factor,
+                                            .start = simulation->start,
+                                            .stop =
+                                                instant_add(simulation->start, config->duration),
+                                            .observer = config->observer,
+                                            .calls_max = config->can_fail ? CALLS_MAX : 0};
+  if (client_node_init(&simulation->client, events, &client) != ERR_OK) {
     return ERR_NO_MEMORY;
   }
+  uint32_t packages_count = 0;
+  const struct workload_model *packages =
+      workload_models(simulation->client.workload, &packages_count);
   simulation->models_count = count_models(simulation->client.workload);
+  simulation->specs = calloc(packages_count, sizeof(*simulation->specs));
+  if (simulation->specs == NULL) {
+    return ERR_NO_MEMORY;
+  }
   const enum err error = derive_limits(simulation, ret_error);
   if (error != ERR_OK) {
     return error;
@@ -237,6 +253,10 @@ static enum err create_nodes(struct simulation *simulation, const struct telemet
                                                     .gpus = simulation->scheduler_gpus,
                                                     .gpus_count = config->gpus_per_worker,
                                                     .workers_count = config->workers_count,
+                                                    .packages = packages,
+                                                    .specs = simulation->specs,
+                                                    .packages_count = packages_count,
+                                                    .observer = config->observer,
                                                     .generates_inputs = config->generates_inputs};
   if (controller_node_init(&simulation->controller, events, &controller) != ERR_OK) {
     return ERR_NO_MEMORY;
@@ -301,6 +321,7 @@ void simulation_destroy(struct simulation *simulation) {
   free(simulation->workers);
   free(simulation->scheduler_gpus);
   free(simulation->backend_gpus);
+  free(simulation->specs);
   free(simulation);
 }
 
@@ -310,12 +331,34 @@ bool simulation_run(struct simulation *simulation, uint64_t events_max) {
   const struct instant stop = instant_add(simulation->start, simulation->config.duration);
   events_run(&simulation->events, events_max);
   /* Longer is a request without its answer: a bug. */
-  CHECK_LE(simulation->events.now.ns, instant_add(stop, duration_s(DRAIN_S)).ns);
+  CHECK(simulation->config.can_fail ||
+        simulation->events.now.ns <= instant_add(stop, duration_s(DRAIN_S)).ns);
   return !simulation->events.is_over;
 }
 
 struct duration simulation_elapsed(const struct simulation *simulation) {
   return instant_since(simulation->events.now, simulation->start);
+}
+
+struct events *simulation_events(struct simulation *simulation) {
+  return &simulation->events;
+}
+
+struct client_node *simulation_client(struct simulation *simulation) {
+  return &simulation->client;
+}
+
+struct controller_node *simulation_controller(struct simulation *simulation) {
+  return &simulation->controller;
+}
+
+struct worker_node *simulation_worker(struct simulation *simulation, uint32_t worker_id) {
+  CHECK_LT(worker_id, simulation->config.workers_count);
+  return &simulation->workers[worker_id];
+}
+
+struct instant simulation_start(const struct simulation *simulation) {
+  return simulation->start;
 }
 
 const struct model_spec *simulation_model(const struct simulation *simulation, uint32_t model_id) {

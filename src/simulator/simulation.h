@@ -17,6 +17,7 @@
 #include "scheduler/scheduler.h"
 #include "simulator/client_node.h"
 #include "simulator/controller_node.h"
+#include "simulator/observer.h"
 #include "simulator/worker_node.h"
 #include "workload/workload.h"
 
@@ -31,6 +32,8 @@
 enum {
   SIMULATION_WORKERS_MAX = 16384,
   SIMULATION_GPUS_MAX = 65536, /* all workers together */
+  /* Events beside those of the nodes: for who makes things fail. */
+  SIMULATION_EVENTS_MORE = 64,
 };
 
 struct simulation_config {
@@ -56,6 +59,10 @@ struct simulation_config {
   /* Mean time between two changes of one GPU's clock, to a draw between CLOCK_LOWEST_PERCENT and
    * 100 percent of the profile's; 0: it stays. */
   struct duration clock_change;
+  /* Machines and connections can fail (see the nodes), and this one looks on (NULL: nobody). Then
+   * the run does not end with the workload: events go on until events.is_over is set. */
+  bool can_fail;
+  const struct observer *observer;
 };
 
 struct simulation;
@@ -76,6 +83,14 @@ bool simulation_run(struct simulation *simulation, uint64_t events_max);
 
 /* Time since the workload began; negative before. */
 struct duration simulation_elapsed(const struct simulation *simulation);
+
+/* Its parts, for who makes them fail. */
+struct events *simulation_events(struct simulation *simulation);
+struct client_node *simulation_client(struct simulation *simulation);
+struct controller_node *simulation_controller(struct simulation *simulation);
+struct worker_node *simulation_worker(struct simulation *simulation, uint32_t worker_id);
+/* When the workload begins. */
+struct instant simulation_start(const struct simulation *simulation);
 
 const struct model_spec *simulation_model(const struct simulation *simulation, uint32_t model_id);
 uint32_t simulation_models_count(const struct simulation *simulation);
