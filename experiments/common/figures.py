@@ -63,11 +63,12 @@ pyplot.rcParams.update(
 )
 
 
-def save_panel(draw, path):
-    """One figure of column width: `draw(axes)` fills it, `path` names the PDF."""
+def save_panel(draw, path, dpi=None):
+    """One figure of column width: `draw(axes)` fills it, `path` names a PDF, or a PNG of `dpi`."""
     figure, axes = pyplot.subplots(figsize=COLUMN_INCHES, layout="constrained")
     draw(axes)
-    figure.savefig(path, metadata={"CreationDate": None})
+    dates = {"CreationDate": None} if str(path).endswith(".pdf") else {}
+    figure.savefig(path, dpi=dpi or "figure", metadata=dates)
     pyplot.close(figure)
 
 

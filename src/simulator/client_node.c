@@ -236,7 +236,9 @@ void client_node_flood(struct client_node *client, struct instant now, struct in
 
 static void *carve(struct client_node *client, struct arena *arena) {
   pool_init(&client->calls, arena, client->config.calls_max, sizeof(struct client_node_call));
-  return arena_take(arena, 1, workload_bytes(client->config.workload));
+  return client->config.begun != NULL
+             ? client->config.begun
+             : arena_take(arena, 1, workload_bytes(client->config.workload));
 }
 
 enum err client_node_init(struct client_node *client, struct events *events,
@@ -251,7 +253,9 @@ enum err client_node_init(struct client_node *client, struct events *events,
     return ERR_NO_MEMORY;
   }
   arena_init(&arena, client->memory, client->memory_bytes);
-  client->workload = workload_init(carve(client, &arena), config->workload);
+  void *workload = carve(client, &arena);
+  client->workload =
+      config->begun != NULL ? config->begun : workload_init(workload, config->workload);
   uint32_t kinds = 0;
   const struct workload_model *models = workload_models(client->workload, &kinds);
   for (uint32_t i = 0; i < kinds; i++) {

@@ -22,7 +22,8 @@
 struct client_node_config {
   const struct workload_config *workload;
   float slo_factor;                /* above 0: replaces the workload's */
-  struct instant start;            /* of the workload; at or after now */
+  struct workload *begun;          /* taken up where it is, borrowed; NULL: a new one is made */
+  struct instant start;            /* of the workload; at or after now unless it has begun */
   struct instant stop;             /* nothing is sent at or after it */
   const struct observer *observer; /* NULL: nobody looks on */
   /* Requests under way that are kept in mind: one more is lost. 0: none is, nothing can fail. */

@@ -87,19 +87,6 @@ static int open_inputs(struct run *run) {
   return SIMULATE_EXIT_OK;
 }
 
-/* Execution time of a request in the batch size that takes the least of it, of those in use. */
-static int64_t best_of(const struct model_spec *spec, const struct scheduler_config *scheduler) {
-  int64_t best_ns = spec->execute[0].ns;
-  for (uint32_t i = 1; i < spec->batch_kinds; i++) {
-    const int64_t ns = spec->execute[i].ns / spec->batch_sizes[i];
-    if (spec->execute[i].ns <= scheduler->max_exec.ns &&
-        spec->batch_sizes[i] <= scheduler->max_batch && ns < best_ns) {
-      best_ns = ns;
-    }
-  }
-  return best_ns;
-}
-
 static int prepare_summary(struct run *run) {
   const struct simulation_config *config = &run->options.simulation;
   const uint32_t models_count = simulation_models_count(run->simulation);
@@ -109,7 +96,7 @@ static int prepare_summary(struct run *run) {
     return SIMULATE_EXIT_FAILED;
   }
   for (uint32_t i = 0; i < models_count; i++) {
-    run->best_ns[i] = best_of(simulation_model(run->simulation, i), &config->scheduler);
+    run->best_ns[i] = simulation_best_ns(simulation_model(run->simulation, i), &config->scheduler);
   }
   const uint32_t gpus = config->workers_count * config->gpus_per_worker;
   run->summary.best_ns = run->best_ns;
@@ -280,7 +267,7 @@ int main(int argc, char **argv) {
     log_usage_error(PROGRAM, "out of memory");
     return SIMULATE_EXIT_FAILED;
   }
-  if (options_parse(argc, argv, &run->options, &code) == OPTIONS_RUN) {
+  if (options_parse(PROGRAM, duration_s(60), argc, argv, &run->options, &code) == OPTIONS_RUN) {
     code = start(run);
     if (code == SIMULATE_EXIT_OK) {
       go(run);

@@ -12,8 +12,6 @@
 #include "os/log.h"
 #include "workload/synthetic_day.h"
 
-static const char PROGRAM[] = "simulate";
-
 /* How the text after an option becomes a field of struct options. */
 enum setting_kind {
   SETTING_WHOLE,    /* uint32_t */
@@ -148,47 +146,50 @@ static void print_help(void) {
       "Exit codes: 0 done; 1 a file can't be written or memory lacks; 2 usage.\n");
 }
 
-static bool parse_number(const struct setting *setting, const char *text, double *ret_value) {
+static bool parse_number(const struct options *options, const struct setting *setting,
+                         const char *text, double *ret_value) {
   char *end = NULL;
   const double value = strtod(text, &end);
   if (end == text || *end != '\0' || !isfinite(value) || value < setting->min ||
       value > setting->max) {
-    log_usage_error(PROGRAM, "--%s: '%.40s' is no number from %.15g to %.15g", setting->name, text,
-                    setting->min, setting->max);
+    log_usage_error(options->program, "--%s: '%.40s' is no number from %.15g to %.15g",
+                    setting->name, text, setting->min, setting->max);
     return false;
   }
   *ret_value = value;
   return true;
 }
 
-static bool parse_whole(const struct setting *setting, const char *text, uint64_t min, uint64_t max,
-                        uint64_t *ret_value) {
+static bool parse_whole(const struct options *options, const struct setting *setting,
+                        const char *text, uint64_t min, uint64_t max, uint64_t *ret_value) {
   char *end = NULL;
   errno = 0;
   const unsigned long long value = strtoull(text, &end, 10);
   /* strtoull takes "-1" and leading blanks. */
   if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min || value > max) {
-    log_usage_error(PROGRAM, "--%s: '%.40s' is no whole number from %llu to %llu", setting->name,
-                    text, (unsigned long long)min, (unsigned long long)max);
+    log_usage_error(options->program, "--%s: '%.40s' is no whole number from %llu to %llu",
+                    setting->name, text, (unsigned long long)min, (unsigned long long)max);
     return false;
   }
   *ret_value = value;
   return true;
 }
 
-static bool parse_copy(const struct setting *setting, const char *text, size_t capacity_bytes,
-                       char *ret_text) {
+static bool parse_copy(const struct options *options, const struct setting *setting,
+                       const char *text, size_t capacity_bytes, char *ret_text) {
   if (strlen(text) >= capacity_bytes) {
-    log_usage_error(PROGRAM, "--%s: longer than %zu characters", setting->name, capacity_bytes - 1);
+    log_usage_error(options->program, "--%s: longer than %zu characters", setting->name,
+                    capacity_bytes - 1);
     return false;
   }
   snprintf(ret_text, capacity_bytes, "%s", text);
   return true;
 }
 
-static bool apply_number(const struct setting *setting, const char *text, void *field) {
+static bool apply_number(const struct options *options, const struct setting *setting,
+                         const char *text, void *field) {
   double value = 0;
-  if (!parse_number(setting, text, &value)) {
+  if (!parse_number(options, setting, text, &value)) {
     return false;
   }
   if (setting->kind == SETTING_FACTOR) {
@@ -208,18 +209,19 @@ static bool apply(const struct setting *setting, const char *text, struct option
   uint64_t whole = 0;
   switch (setting->kind) {
   case SETTING_WHOLE:
-    if (!parse_whole(setting, text, (uint64_t)setting->min, (uint64_t)setting->max, &whole)) {
+    if (!parse_whole(options, setting, text, (uint64_t)setting->min, (uint64_t)setting->max,
+                     &whole)) {
       return false;
     }
     *(uint32_t *)field = (uint32_t)whole;
     return true;
   case SETTING_SEED:
-    return parse_whole(setting, text, 0, UINT64_MAX, field);
+    return parse_whole(options, setting, text, 0, UINT64_MAX, field);
   case SETTING_DURATION:
   case SETTING_PPM:
   case SETTING_FACTOR:
   case SETTING_RATE:
-    return apply_number(setting, text, field);
+    return apply_number(options, setting, text, field);
   case SETTING_TEXT:
     *(const char **)field = text;
     return true;
@@ -228,9 +230,10 @@ static bool apply(const struct setting *setting, const char *text, struct option
     *(bool *)field = setting->kind == SETTING_FLAG;
     return true;
   case SETTING_POLICY:
-    return parse_copy(setting, text, sizeof(options->policy), options->policy);
+    return parse_copy(options, setting, text, sizeof(options->policy), options->policy);
   case SETTING_WORKLOAD:
-    return parse_copy(setting, text, sizeof(options->workload_text), options->workload_text);
+    return parse_copy(options, setting, text, sizeof(options->workload_text),
+                      options->workload_text);
   }
   return false;
 }
@@ -249,7 +252,7 @@ static bool parse_workload(struct options *options) {
   const struct workload_kind *kind = count == 0 ? NULL : workload_find(words[0], &fault);
   if (kind == NULL ||
       workload_parse(kind, words + 1, count - 1, &options->simulation.workload, &fault) != ERR_OK) {
-    log_usage_error(PROGRAM, "--workload: %s", fault.text);
+    log_usage_error(options->program, "--workload: %s", fault.text);
     return false;
   }
   options->simulation.workload.seed = options->simulation.seed;
@@ -261,20 +264,21 @@ static bool finish(struct options *options) {
   struct simulation_config *simulation = &options->simulation;
   simulation->scheduler.policy = options->policy;
   if ((uint64_t)simulation->workers_count * simulation->gpus_per_worker > SIMULATION_GPUS_MAX) {
-    log_usage_error(PROGRAM, "--workers times --gpus: at most %d GPUs", SIMULATION_GPUS_MAX);
+    log_usage_error(options->program, "--workers times --gpus: at most %d GPUs",
+                    SIMULATION_GPUS_MAX);
     return false;
   }
   if (simulation->duration.ns <= 0) {
-    log_usage_error(PROGRAM, "--seconds: must be above 0");
+    log_usage_error(options->program, "--seconds: must be above 0");
     return false;
   }
   if (options->leadin.ns >= simulation->duration.ns) {
-    log_usage_error(PROGRAM, "--leadin: leaves nothing of the run");
+    log_usage_error(options->program, "--leadin: leaves nothing of the run");
     return false;
   }
   const char *fault = scheduler_config_fault(&simulation->scheduler);
   if (fault != NULL) {
-    log_usage_error(PROGRAM, "--policy and scheduler options: %s", fault);
+    log_usage_error(options->program, "--policy and scheduler options: %s", fault);
     return false;
   }
   return parse_workload(options);
@@ -284,8 +288,7 @@ static void set_defaults(struct options *options) {
   struct emulated_config backend;
   emulated_config_defaults(&backend);
   *options = (struct options){
-      .simulation = {.duration = duration_s(60),
-                     .workers_count = 6,
+      .simulation = {.workers_count = 6,
                      .gpus_per_worker = 1,
                      .pages = EMULATED_PAGES,
                      .seed = 1,
@@ -322,8 +325,8 @@ static bool parse_all(int argc, char *const *argv, struct options *options, bool
       return true;
     }
     if (option == '?' || option == ':') {
-      log_usage_error(PROGRAM, "'%.60s': %s; see simulate -h", argv[optind - 1],
-                      option == ':' ? "needs a value" : "unknown option");
+      log_usage_error(options->program, "'%.60s': %s; see %s -h", argv[optind - 1],
+                      option == ':' ? "needs a value" : "unknown option", options->program);
       return false;
     }
     if (!apply(&SETTINGS[option - 256], optarg, options)) {
@@ -331,7 +334,7 @@ static bool parse_all(int argc, char *const *argv, struct options *options, bool
     }
   }
   if (optind < argc) {
-    log_usage_error(PROGRAM,
+    log_usage_error(options->program,
                     "'%.60s': only options are taken; a workload goes into one word: "
                     "--workload 'azure 8'",
                     argv[optind]);
@@ -340,10 +343,13 @@ static bool parse_all(int argc, char *const *argv, struct options *options, bool
   return finish(options);
 }
 
-enum options_outcome options_parse(int argc, char *const *argv, struct options *ret_options,
+enum options_outcome options_parse(const char *program, struct duration duration, int argc,
+                                   char *const *argv, struct options *ret_options,
                                    int *ret_exit_code) {
   bool wants_help = false;
   set_defaults(ret_options);
+  ret_options->program = program;
+  ret_options->simulation.duration = duration;
   if (!parse_all(argc, argv, ret_options, &wants_help)) {
     *ret_exit_code = SIMULATE_EXIT_USAGE;
     return OPTIONS_EXIT;

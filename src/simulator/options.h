@@ -13,6 +13,7 @@ enum { SIMULATE_EXIT_OK = 0, SIMULATE_EXIT_FAILED = 1, SIMULATE_EXIT_USAGE = 2 }
 enum { OPTIONS_WORKLOAD_BYTES = 1024 };
 
 struct options {
+  const char *program;                        /* for messages */
   struct simulation_config simulation;        /* without trace and profile */
   char workload_text[OPTIONS_WORKLOAD_BYTES]; /* as it was given */
   char
@@ -30,10 +31,12 @@ struct options {
 
 enum options_outcome { OPTIONS_RUN, OPTIONS_EXIT };
 
-/* Reads the environment as well. Prints the help to standard output, or one line for the first
- * mistake to standard error; *ret_exit_code is set with OPTIONS_EXIT. `ret_options` must not move
- * afterwards; strings of `argv` and of the environment are borrowed. */
-enum options_outcome options_parse(int argc, char *const *argv, struct options *ret_options,
+/* `program` is whom messages come from, borrowed; `duration` how long the workload goes on if
+ * nothing is said. Reads the environment as well. Prints the help to standard output, or one line
+ * for the first mistake to standard error; *ret_exit_code is set with OPTIONS_EXIT. `ret_options`
+ * must not move afterwards; strings of `argv` and of the environment are borrowed. */
+enum options_outcome options_parse(const char *program, struct duration duration, int argc,
+                                   char *const *argv, struct options *ret_options,
                                    int *ret_exit_code);
 
 #endif

@@ -226,9 +226,12 @@ static enum err create_nodes(struct simulation *simulation, const struct telemet
   const struct simulation_config *config = &simulation->config;
   struct events *events = &simulation->events;
   simulation->start = instant_add(events->now, duration_s(SIMULATION_JOIN_S));
+  const struct duration at =
+      config->begun == NULL ? DURATION_ZERO : instant_since(config->begun_at, INSTANT_ZERO);
   const struct client_node_config client = {.workload = &config->workload,
                                             .slo_factor = (float)config->slo_factor,
-                                            .start = simulation->start,
+                                            .begun = config->begun,
+                                            .start = instant_sub(simulation->start, at),
                                             .stop =
                                                 instant_add(simulation->start, config->duration),
                                             .observer = config->observer,
@@ -367,6 +370,19 @@ const struct model_spec *simulation_model(const struct simulation *simulation, u
 
 uint32_t simulation_models_count(const struct simulation *simulation) {
   return simulation->models_count;
+}
+
+int64_t simulation_best_ns(const struct model_spec *spec,
+                           const struct scheduler_config *scheduler) {
+  int64_t best_ns = spec->execute[0].ns;
+  for (uint32_t i = 1; i < spec->batch_kinds; i++) {
+    const int64_t ns = spec->execute[i].ns / spec->batch_sizes[i];
+    if (spec->execute[i].ns <= scheduler->max_exec.ns &&
+        spec->batch_sizes[i] <= scheduler->max_batch && ns < best_ns) {
+      best_ns = ns;
+    }
+  }
+  return best_ns;
 }
 
 void simulation_counts(const struct simulation *simulation, struct simulation_counts *ret_counts) {

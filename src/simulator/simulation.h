@@ -38,7 +38,9 @@ enum {
 
 struct simulation_config {
   struct workload_config workload;   /* with its trace */
-  struct duration duration;          /* of the workload */
+  struct workload *begun;            /* taken up where it is, borrowed; NULL: `workload` from 0 */
+  struct instant begun_at;           /* how far it is */
+  struct duration duration;          /* of the workload, from there */
   double slo_factor;                 /* of every request; 0: the workload's */
   struct scheduler_config scheduler; /* limits.requests is kept, the others are derived */
   uint32_t workers_count;
@@ -94,6 +96,9 @@ struct instant simulation_start(const struct simulation *simulation);
 
 const struct model_spec *simulation_model(const struct simulation *simulation, uint32_t model_id);
 uint32_t simulation_models_count(const struct simulation *simulation);
+
+/* Execution time of a request in the batch size that takes the least of it, of those in use. */
+int64_t simulation_best_ns(const struct model_spec *spec, const struct scheduler_config *scheduler);
 
 struct simulation_counts {
   struct scheduler_counts scheduler;

@@ -222,6 +222,10 @@ bool workload_is_done(const struct workload *self) {
   return tournament_first_key(&self->arrivals) == INT64_MAX && self->waiting_count == 0;
 }
 
+uint32_t workload_waiting_count(const struct workload *self) {
+  return self->waiting_count;
+}
+
 double workload_offered_rate(const struct workload *self, struct instant at) {
   if (!instant_before(at, self->end)) {
     return 0;

@@ -147,6 +147,9 @@ void workload_on_answered(struct workload *self, struct instant now, uint32_t ta
 /* No request will come any more, whatever is answered. Answers may still be outstanding. O(1). */
 bool workload_is_done(const struct workload *self);
 
+/* How many requests of closed loops are waited for; always 0 in an open loop. */
+uint32_t workload_waiting_count(const struct workload *self);
+
 /* Requests a second that open loops offer at time `at`, of a trace the day's mean; closed loops
  * count as 0. For messages to the user. O(users). */
 double workload_offered_rate(const struct workload *self, struct instant at);
