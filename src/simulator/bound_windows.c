@@ -143,9 +143,10 @@ void bound_windows_on_request(struct bound_windows *windows, const struct teleme
     windows->served++;
     return;
   }
+  const int64_t slo_ns = slo_of(windows, row);
+  windows->slo_ns_max = slo_ns > windows->slo_ns_max ? slo_ns : windows->slo_ns_max;
   const struct bound_window_row kept = {
-      .request = {.arrived_ns = row->t, .deadline_ns = row->t + slo_of(windows, row)},
-      .model_id = row->model_id};
+      .request = {.arrived_ns = row->t, .deadline_ns = row->t + slo_ns}, .model_id = row->model_id};
   if (!window_add(&windows->windows[minute - windows->minute], &kept)) {
     windows->has_failed = true;
   }
@@ -161,7 +162,7 @@ void bound_windows_print(const struct bound_windows *windows, double duration_s,
                          FILE *file) {
   double closed_loop_rps = 0;
   for (uint32_t i = 0; i < windows->config.models_count; i++) {
-    const double rate = bound_rate_per_gpu(&windows->batches[i], windows->config.default_slo);
+    const double rate = bound_rate_per_gpu(&windows->batches[i], duration_ns(windows->slo_ns_max));
     closed_loop_rps = rate > closed_loop_rps ? rate : closed_loop_rps;
   }
   fprintf(file, "bound_goodput_rps: %.3f\n", windows->served / duration_s);

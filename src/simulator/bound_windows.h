@@ -52,9 +52,10 @@ struct bound_windows {
   size_t *begins;
   struct bound_window windows[2]; /* minute `minute` and the one after it */
   int64_t minute;
-  int64_t last_ns; /* of the requests seen: the largest t */
-  double served;   /* at most, in all minutes before `minute` */
-  bool has_failed; /* memory ran out */
+  int64_t last_ns;    /* of the requests seen: the largest t */
+  int64_t slo_ns_max; /* and the longest SLO */
+  double served;      /* at most, in all minutes before `minute` */
+  bool has_failed;    /* memory ran out */
 };
 
 MUST_USE enum err bound_windows_init(struct bound_windows *windows,

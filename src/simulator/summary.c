@@ -33,6 +33,9 @@ void summary_on_request(struct summary *summary, const struct telemetry_request 
   summary->best_offered_ns += best_ns;
   if (row->result == REQUEST_SUCCESS) {
     histogram_record(&summary->latency, row->latency);
+    if (row->is_coldstart) {
+      histogram_record(&summary->cold_latency, row->latency);
+    }
   }
   if (row->deadline_met) {
     summary->met++;
@@ -152,6 +155,7 @@ void summary_print(const struct summary *summary, FILE *file) {
   print_errors(file, "load", "completion", &summary->completion[ACTION_LOAD]);
   fprintf(file, "evict_actions: %" PRIu64 "\n", summary->actions[ACTION_EVICT]);
   fprintf(file, "failed_actions: %" PRIu64 "\n", summary->actions_failed);
+  print_quantiles(file, "cold_latency", &summary->cold_latency, (double)NS_PER_MS, "ms");
   fprintf(file, "requests_per_infer: %.3f\n",
           share(summary->batched, summary->actions[ACTION_INFER]));
   print_percent(file, "gpu_busy_percent", (double)summary->busy_ns / capacity_ns);

@@ -20,7 +20,7 @@ struct summary_errors {
   uint64_t exact_count;
 };
 
-/* 700 kB: on the heap. All zero but `begin_ns`, `gpus` and `best_ns`: nothing seen. */
+/* 800 kB: on the heap. All zero but `begin_ns`, `gpus` and `best_ns`: nothing seen. */
 struct summary {
   int64_t begin_ns; /* rows whose t is before are left out */
   uint32_t gpus;    /* in the cluster */
@@ -35,8 +35,9 @@ struct summary {
   int64_t
       best_offered_ns; /* sum of best_ns over all requests, over those that met their deadline */
   int64_t best_met_ns;
-  struct histogram latency; /* of successes */
-  uint64_t actions[4];      /* that succeeded, by type */
+  struct histogram latency;      /* of successes */
+  struct histogram cold_latency; /* of those among them whose model was on no GPU */
+  uint64_t actions[4];           /* that succeeded, by type */
   uint64_t actions_failed;
   uint64_t batched; /* sum of batch sizes, and of their squares */
   uint64_t batched_squared;

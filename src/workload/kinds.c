@@ -63,6 +63,10 @@ static bool config_is_sum(const struct workload_config *config, uint32_t paramet
   return strcmp(config_choice(config, parameter), "add") == 0;
 }
 
+static struct duration period_of(double seconds) {
+  return duration_ns((int64_t)(seconds * (double)NS_PER_S + 0.5));
+}
+
 static enum err check_ladder(const struct ladder_config *ladder, const char *names,
                              struct text_builder *text) {
   if (ladder_step_count(ladder) > 0) {
@@ -180,22 +184,27 @@ static void azure_scaling_plan(const struct workload_config *config, struct plan
 
 #define BURSTY_MINOR_RATE 200
 #define BURSTY_MAJOR_RATE 1000
-#define BURSTY_ALONE_S (15 * 60)
+
+enum { BURSTY_MODELS, BURSTY_LOAD, BURSTY_ALONE, BURSTY_PERIOD };
 
 static const struct workload_parameter BURSTY_PARAMETERS[] = {
     INT_("num_models", "3600", 1, COPIES_MAX - 1, "number of 'major' workload models"),
+    FLOAT_("load_factor", "1.0", RATE_MIN, 10000, "both rates are multiplied by this"),
+    INT_("alone", "900", 0, PERIOD_MAX_S, "seconds before the first 'major' model joins"),
+    FLOAT_("period", "1.0", 0.001, PERIOD_MAX_S, "seconds from one that joins to the next"),
 };
 
 static void bursty_plan(const struct workload_config *config, struct plan *plan) {
-  const uint32_t majors = config_uint(config, 0);
+  const uint32_t majors = config_uint(config, BURSTY_MODELS);
+  const double load = config->numbers[BURSTY_LOAD];
   const uint32_t first = plan_add_model(plan, MODEL_DEFAULT, majors + 1);
-  plan_add_open(plan, BURSTY_MINOR_RATE, 0, first);
+  plan_add_open(plan, BURSTY_MINOR_RATE * load, 0, first);
   /* Poisson processes of equal rates are one of the summed rate that picks among them. */
-  struct source *major = plan_add_open(plan, BURSTY_MAJOR_RATE, 1, first + 1);
+  struct source *major = plan_add_open(plan, BURSTY_MAJOR_RATE * load, 1, first + 1);
   major->model_count = majors & SOURCE_MODELS_MASK;
   major->is_growing = true;
-  major->growth_start = (struct instant){BURSTY_ALONE_S * NS_PER_S};
-  major->growth_period = duration_s(1);
+  major->growth_start = (struct instant){(int64_t)config->numbers[BURSTY_ALONE] * NS_PER_S};
+  major->growth_period = period_of(config->numbers[BURSTY_PERIOD]);
 }
 
 /* ---- closed loops ---- */
@@ -352,10 +361,6 @@ static const struct workload_parameter SCALING_PARAMETERS[] = {
     OPERATION_("rate-op", "whether the rate is multiplied by rate-factor or it is added"),
     FLOAT_("period", "60", 0.001, PERIOD_MAX_S, "length of a period in seconds"),
 };
-
-static struct duration period_of(double seconds) {
-  return duration_ns((int64_t)(seconds * (double)NS_PER_S + 0.5));
-}
 
 static struct ladder_config scaling_ladder(const struct workload_config *config) {
   return (struct ladder_config){.start = config->numbers[SCALING_MIN],

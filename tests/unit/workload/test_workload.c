@@ -350,6 +350,24 @@ static void bursty_models_join_one_a_second(void **state) {
   free(workload);
 }
 
+static void bursty_models_join_as_told(void **state) {
+  (void)state;
+  static const char *const ARGUMENTS[] = {"50", "0.5", "10", "0.1", NULL};
+  struct workload *workload = open_workload("bursty_experiment", ARGUMENTS, NULL);
+  static struct tally tally;
+  memset(&tally, 0, sizeof(tally));
+  struct instant now = INSTANT_ZERO;
+  run(workload, &now, (struct instant){10 * NS_PER_S}, duration_s(1), false, &tally);
+  assert_int_equal(tally.by_model[0], tally.count);
+  assert_true(fabs((double)tally.count - 1000) < 5 * sqrt(1000.0));
+  run(workload, &now, instant_add(now, duration_s(5)), duration_s(1), false, &tally);
+  assert_true(tally.by_model[50] > 0);
+  const uint64_t before = tally.count;
+  run(workload, &now, instant_add(now, duration_s(10)), duration_s(1), false, &tally);
+  assert_in_range(tally.count - before, 5500, 6500);
+  free(workload);
+}
+
 /* ---- closed loops ---- */
 
 static void a_closed_loop_waits_for_its_answer(void **state) {
@@ -675,6 +693,7 @@ int main(void) {
       cmocka_unit_test(a_late_caller_gets_all_that_was_due),
       cmocka_unit_test(ladders_step_and_end),
       cmocka_unit_test(bursty_models_join_one_a_second),
+      cmocka_unit_test(bursty_models_join_as_told),
       cmocka_unit_test(a_closed_loop_waits_for_its_answer),
       cmocka_unit_test(a_parametric_workload_spends_its_budget),
       cmocka_unit_test(slo_factors_of_closed_loops_change_and_return),
