@@ -5,6 +5,9 @@ here ever holds a whole file: a file is cut into byte ranges that start and end 
 a range is read in blocks, and of a block only the wanted columns become integers.  Memory is
 a few blocks per process, whatever the size of the file.
 
+A file may also hold blocks of columns (src/telemetry/columns.h; `simulate --columns`): the same rows
+in a third of the bytes.
+
 The files' contract (names of columns) is `columns.py`; their order is taken from each file's
 own header row.  Everything that is wrong with a file is a `LogError`, whose text is one line
 that names the file.
@@ -15,14 +18,19 @@ import gzip
 import io
 import os
 import re
+import struct
 from dataclasses import dataclass
 
+import numpy
 import pandas
 
 from common.columns import ACTION_COLUMNS, REQUEST_COLUMNS
 
 BLOCK_BYTES = 8 << 20
 RANGE_BYTES = 256 << 20
+
+COLUMNS_MAGIC = b"clockwork-columns 1\n"
+COLUMNS_ROWS_MAX = 1 << 16
 
 # action_type and result codes, as the controller writes them
 LOAD, INFER, EVICT = 1, 2, 3
@@ -45,6 +53,10 @@ class Log:
     @property
     def is_compressed(self):
         return self.path.endswith(".gz")
+
+    @property
+    def has_columns(self):
+        return self.path.endswith(".columns")
 
     def open(self):
         return gzip.open(self.path, "rb") if self.is_compressed else open(self.path, "rb")
@@ -102,6 +114,8 @@ def split(log, range_bytes=RANGE_BYTES):
     """Cuts a log into ranges of about `range_bytes`; a compressed one is one range."""
     if log.is_compressed:
         return [whole(log)]
+    if log.has_columns:
+        return _split_columns(log, range_bytes)
     cuts = [log.rows_begin]
     with log.open() as stream:
         while cuts[-1] + range_bytes < log.size:
@@ -119,6 +133,9 @@ def read_blocks(part, wanted, on_torn_line, block_bytes=BLOCK_BYTES):
     A last row without its newline was cut off while it was written (the controller was
     killed): it is left out and `on_torn_line(path)` is called.
     """
+    if part.log.has_columns:
+        yield from _read_columns(part, wanted, on_torn_line)
+        return
     offset = part.begin
     rest = b""
     with part.log.open() as stream:
@@ -145,9 +162,62 @@ def read_blocks(part, wanted, on_torn_line, block_bytes=BLOCK_BYTES):
         on_torn_line(part.log.path)
 
 
+def _column_blocks(log, begin, end):
+    """Yields (offset, rows, bytes that follow the block's head) of whole blocks; a last one that is
+    cut off as (offset, 0, 0)."""
+    with log.open() as stream:
+        while begin < end:
+            stream.seek(begin)
+            head = stream.read(8)
+            rows, size = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
+            if len(head) < 8 or begin + 8 + size > log.size:
+                yield begin, 0, 0
+                return
+            if not 0 < rows <= COLUMNS_ROWS_MAX or size < 12 * len(log.columns):
+                raise LogError(f"{log.path}: block at byte {begin}: is damaged")
+            yield begin, rows, size
+            begin += 8 + size
+
+
+def _split_columns(log, range_bytes):
+    cuts = [log.rows_begin]
+    for offset, _, _ in _column_blocks(log, log.rows_begin, log.size):
+        if offset >= cuts[-1] + range_bytes:
+            cuts.append(offset)
+    cuts.append(log.size)
+    return [Range(log, begin, end) for begin, end in zip(cuts, cuts[1:]) if begin < end]
+
+
+def _read_columns(part, wanted, on_torn_line):
+    log = part.log
+    with log.open() as stream:
+        for offset, rows, size in _column_blocks(log, part.begin, part.end):
+            if rows == 0:
+                on_torn_line(log.path)
+                return
+            stream.seek(offset + 8)
+            block = stream.read(size)
+            at = 12 * len(log.columns)
+            frame = {}
+            for index, column in enumerate(log.columns):
+                base, width = struct.unpack_from("<qI", block, 12 * index)
+                if width not in (0, 1, 2, 4, 8) or at + width * rows > size:
+                    raise LogError(
+                        f"{log.path}: block at byte {offset}: column '{column}' is damaged"
+                    )
+                if column in wanted:
+                    frame[column] = numpy.full(rows, base, numpy.int64)
+                    if width > 0:
+                        # unsigned arithmetic wraps, as in the writer
+                        values = numpy.frombuffer(block, f"<u{width}", rows, at)
+                        frame[column].view(numpy.uint64)[:] += values.astype(numpy.uint64)
+                at += width * rows
+            yield pandas.DataFrame(frame, copy=False)
+
+
 def _locate(directory, name):
     plain = os.path.join(directory, name)
-    for path in (plain, plain + ".gz"):
+    for path in (plain, plain + ".gz", os.path.splitext(plain)[0] + ".columns"):
         if os.path.exists(path):
             return path
     raise LogError(f"{plain}: no such file")
@@ -156,6 +226,9 @@ def _locate(directory, name):
 def _open_log(path, expected):
     try:
         with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as stream:
+            magic = stream.readline(len(COLUMNS_MAGIC)) if path.endswith(".columns") else b""
+            if magic and magic != COLUMNS_MAGIC:
+                raise LogError(f"{path}: does not begin as a file of columns; it may be of another version")
             header = stream.readline(1 << 16)
     except OSError as error:
         raise LogError(f"{path}: {error.strerror or error}") from None
@@ -170,7 +243,7 @@ def _open_log(path, expected):
             raise LogError(f"{path}: unknown column '{column}' in the header row")
         if column in columns[:index]:
             raise LogError(f"{path}: column '{column}' stands twice in the header row")
-    return Log(path, columns, len(header), os.path.getsize(path))
+    return Log(path, columns, len(magic) + len(header), os.path.getsize(path))
 
 
 def _parse(log, rows, offset, wanted):

@@ -143,7 +143,9 @@ static int open_folder(struct run *run) {
     return fail(ERR_NOT_FOUND, "--out: ", &error);
   }
   if (run->options.writes_telemetry) {
-    const enum err err = telemetry_files_open(&run->files_memory, folder, &error);
+    const enum telemetry_form form =
+        run->options.writes_columns ? TELEMETRY_COLUMNS : TELEMETRY_TSV;
+    const enum err err = telemetry_files_open(&run->files_memory, folder, form, &error);
     if (err != ERR_OK) {
       return fail(err, "--out: ", &error);
     }

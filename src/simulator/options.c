@@ -96,6 +96,8 @@ static const struct setting SETTINGS[] = {
     {"out", SETTING_TEXT, AT(out), 0, 0, 0, "DIR",
      "folder for clockwork_request_log.tsv, clockwork_action_log.tsv and summary.txt; made if\n"
      "it is not there"},
+    {"columns", SETTING_FLAG, AT(writes_columns), 0, 0, 0, NULL,
+     "write telemetry there as .columns files, a third of the size; process.py reads them too"},
     {"no-telemetry", SETTING_UNFLAG, AT(writes_telemetry), 0, 0, 0, NULL,
      "write only summary.txt there"},
     {"leadin", SETTING_DURATION, AT(leadin), 0, YEAR_S, 1e9, "S",

@@ -25,6 +25,7 @@ struct options {
   struct duration leadin;
   uint32_t functions;
   bool writes_telemetry;
+  bool writes_columns; /* instead of TSV */
   bool wants_bound;
   bool is_quiet;
 };

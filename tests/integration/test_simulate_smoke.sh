@@ -78,6 +78,13 @@ for key in requests duration_s goodput_rps slo_met_percent result_0 result_4 col
         fail "$key: $told here, $(value $key "$work/processed/summary.txt") by process.py"
 done
 
+simulate "$CLOCKWORK_BUILD" --out "$work/columns" --columns >"$work/told" || fail "exit code $? with --columns"
+[ "$(value trace_hash "$work/told")" = "$hash" ] || fail "telemetry in columns changed the run"
+"$python" "$root/experiments/maf-exp-1-and-2/process.py" -i "$work/columns" -o "$work/columns-processed" \
+    -l 0 --no-overview 2>"$work/err" || fail "process.py does not read the columns"
+diff -r "$work/processed" "$work/columns-processed" >"$work/err" ||
+    fail "process.py finds another run in the columns"
+
 simulate "$CLOCKWORK_BUILD" --out "$work/bare" --no-telemetry >/dev/null || fail "exit code $?"
 [ "$(ls "$work/bare")" = summary.txt ] || fail "--no-telemetry wrote more than summary.txt"
 

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import shutil
+import struct
 import sys
 import tempfile
 import unittest
@@ -78,6 +79,22 @@ def action(at_s, kind=telemetry.INFER, status=0, batch=1, duration_error=0, comp
 def to_tsv(columns, rows):
     lines = [columns] + [[str(row[column]) for column in columns] for row in rows]
     return "".join("\t".join(line) + "\n" for line in lines).encode()
+
+
+def to_columns(columns, rows, rows_per_block=3):
+    """As src/telemetry/columns.h says, with every value in eight bytes or in none."""
+    data = telemetry.COLUMNS_MAGIC + "\t".join(columns).encode() + b"\n"
+    for first in range(0, len(rows), rows_per_block):
+        block = rows[first : first + rows_per_block]
+        head, body = b"", b""
+        for column in columns:
+            values = [row[column] for row in block]
+            base = min(values)
+            width = 8 if max(values) > base else 0
+            head += struct.pack("<qI", base, width)
+            body += b"".join(struct.pack("<Q", value - base) for value in values if width)
+        data += struct.pack("<II", len(block), len(head + body)) + head + body
+    return data
 
 
 class LogsTestCase(unittest.TestCase):
@@ -235,6 +252,50 @@ class ReaderTest(LogsTestCase):
             self.assertEqual(torn, set())
             summaries.append(list(process.summarize(process.Run(requests, actions, window))))
         self.assertEqual(summaries[0], summaries[1])
+
+    def write_columns(self, requests, actions):
+        requests = to_columns(REQUEST_COLUMNS, requests)
+        self.write("clockwork_request_log.columns", requests)
+        self.write("clockwork_action_log.columns", to_columns(ACTION_COLUMNS, actions))
+        return requests
+
+    def test_columns_say_the_same_as_rows(self):
+        requests = [request(at / 7, latency=at * MS, model_id=at % 5) for at in range(1, 50)]
+        actions = [action(at / 9, batch=1 + at % 4, duration_error=-at) for at in range(1, 40)]
+        self.write_logs(requests, actions)
+        rows = self.summarize()
+        for name in os.listdir(self.folder):
+            os.remove(self.path(name))
+        self.write_columns(requests, actions)
+        self.assertEqual(self.summarize(), rows)
+        log = telemetry.open_request_log(self.path("clockwork_request_log.columns"))
+        parts = telemetry.split(log, 500)
+        self.assertGreater(len(parts), 5)
+        arrivals = [
+            int(t) for part in parts for frame in telemetry.read_blocks(part, ("t",), self.fail)
+            for t in frame["t"]
+        ]
+        self.assertEqual(arrivals, [row["t"] for row in requests])
+
+    def test_a_torn_block_of_columns_is_left_out_with_one_warning(self):
+        whole = self.write_columns([request(at) for at in range(1, 8)], [action(1)])
+        self.write("clockwork_request_log.columns", whole[:-5])
+        status, lines = self.run_main()
+        self.assertEqual((status, len(lines)), (0, 1), lines)
+        self.assertIn("clockwork_request_log.columns", lines[0])
+        self.assertEqual(self.summarize()["requests"], "6")
+
+    def test_damaged_columns_are_named(self):
+        name = "clockwork_request_log.columns"
+        whole = self.write_columns([request(at) for at in range(1, 8)], [action(1)])
+        begin = whole.index(b"\n", len(telemetry.COLUMNS_MAGIC)) + 1
+        self.write(name, whole[:begin] + b"\xff" * 4 + whole[begin + 4 :])
+        self.assert_refused(name, f"byte {begin}", "damaged")
+        width_at = begin + 8 + 8
+        self.write(name, whole[:width_at] + b"\x03" + whole[width_at + 1 :])
+        self.assert_refused(name, f"byte {begin}", "'t'")
+        self.write(name, whole.replace(b"columns 1", b"columns 2", 1))
+        self.assert_refused(name, "version")
 
     def test_compressed_logs(self):
         self.write_logs([request(0), request(1)], [action(0)])
