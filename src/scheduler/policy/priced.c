@@ -317,8 +317,11 @@ static void priced_on_queued(void *self, struct request *request) {
   struct offers *holders = &priced->holders;
   demand_on_queued(&priced->demand, request);
   const bool is_first = model->queue.first == &request->of_queue;
-  const uint32_t largest = model->spec.batch_sizes[model->kinds_usable - 1];
-  if (is_first || model->queue.count <= largest) {
+  /* In between, padded batches yield a little more with every request: not worth a change of place
+   * at each of them. What counts is looked at again when a GPU is about to take it. */
+  const bool fills_a_batch =
+      model_batch_kind(&model->spec, model->queue.count) < model->kinds_usable;
+  if (is_first || fills_a_batch) {
     for (struct residency *at = offers_first(holders, model); at != NULL;
          at = offers_after(holders, at)) {
       place_anew(priced, of_residency(priced, at));
@@ -436,8 +439,11 @@ static void offer_renew(struct priced *priced, struct priced_residency *entry) {
     return;
   }
   place_anew(priced, entry);
-  if (priced->holders.models[model->model_id].offered_count < model->queue.count) {
-    offer_to_next(priced, model); /* more waits than this GPU took */
+  /* More waits than this GPU took: as many GPUs more as it would fill. */
+  const uint32_t largest = model->spec.batch_sizes[model->kinds_usable - 1];
+  if (priced->holders.models[model->model_id].offered_count <
+      OFFERS + model->queue.count / largest) {
+    offer_to_next(priced, model);
   }
 }
 
