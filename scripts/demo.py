@@ -29,6 +29,8 @@ CONTROLLER_ADDRESS = "127.0.0.1"
 WORKER_PORT = 12345
 
 # Where inputs come from: does the controller generate them, does the client leave them out.
+# The published scheduler first: the demo is the published experiment.
+CONTROLLER_TYPES = ("INFER4", "PRICED")
 INPUT_WAYS = {
     "client": ("0", "0", "the client sends them"),
     "controller": ("1", "1", "the controller draws them from a pool and sends them compressed"),
@@ -70,6 +72,7 @@ def say(text=""):
 @dataclass
 class Settings:
     build: str
+    type: str
     seconds: int
     load_factor: str
     memory_load_factor: str
@@ -100,10 +103,14 @@ def read_settings(environment):
     inputs = environment.get("DEMO_INPUTS") or "controller"
     if inputs not in INPUT_WAYS:
         raise SettingsError(f"DEMO_INPUTS={inputs}: must be one of {', '.join(INPUT_WAYS)}")
+    type_ = environment.get("DEMO_TYPE") or CONTROLLER_TYPES[0]
+    if type_ not in CONTROLLER_TYPES:
+        raise SettingsError(f"DEMO_TYPE={type_}: must be one of {', '.join(CONTROLLER_TYPES)}")
     out = environment.get("DEMO_OUT") or f"out/demo-{time.strftime('%Y%m%d-%H%M%S')}"
     build = environment.get("CLOCKWORK_BUILD") or "build"
     return Settings(
         build=os.path.join(ROOT, build),
+        type=type_,
         seconds=number("DEMO_SECONDS", "180", int, 5, 7 * 86400),
         load_factor=format(number("DEMO_LOAD_FACTOR", "0.12", float, 0.0001, 10000), "g"),
         memory_load_factor=str(number("DEMO_MEMORY_LOAD_FACTOR", "4", int, 1, 4)),
@@ -302,7 +309,7 @@ def run_cluster(settings, processes):
     start(
         "controller",
         "controller",
-        "INFER4",
+        settings.type,
         ",".join(f"{address}:{port}" for _, address, port in workers),
         generate_inputs,
         str(WORKERS_COUNT),
@@ -416,8 +423,8 @@ def main():
         check_ports_free(settings)
         os.makedirs(settings.out, exist_ok=True)
         say(
-            f"demo: {WORKERS_COUNT} workers with an emulated V100 each, INFER4, azure with load"
-            f" factor {settings.load_factor} for {WORKERS_OF_LOAD}, {settings.seconds} s; inputs:"
+            f"demo: {WORKERS_COUNT} workers with an emulated V100 each, {settings.type}, azure with"
+            f" load factor {settings.load_factor} for {WORKERS_OF_LOAD}, {settings.seconds} s; inputs:"
             f" {settings.inputs}"
         )
         say(f"logs: {settings.out}")

@@ -183,6 +183,12 @@ class DemoTest(unittest.TestCase):
         self.assertIn("DEMO_PORT_BASE", output)
         self.assert_nothing_left(0)
 
+    def test_another_controller_type(self):
+        code, output = self.run_demo(DEMO_TYPE="PRICED")
+        self.assertEqual(code, 0, output)
+        with open(os.path.join(self.out, "controller.log"), encoding="utf-8") as file:
+            self.assertRegex(file.readline(), r"^controller: PRICED ")
+
     def test_values_that_cannot_be_are_named(self):
         for name, value in (
             ("DEMO_SECONDS", "soon"),
@@ -192,6 +198,7 @@ class DemoTest(unittest.TestCase):
             ("DEMO_MEMORY_LOAD_FACTOR", "5"),
             ("DEMO_PORT_BASE", "65535"),
             ("DEMO_INPUTS", "disk"),
+            ("DEMO_TYPE", "DIRECT"),
         ):
             with self.subTest(name=name, value=value):
                 code, output = self.run_demo(**{name: value})
