@@ -164,7 +164,8 @@ static void on_infer(struct controller_node *controller, struct instant now,
   *request = pending;
   const uint64_t tag = pool_id(&controller->requests, request);
   if (observer != NULL) {
-    observer->on_request_taken(observer->self, now, controller->runs_count, tag, from->model_id);
+    observer->on_request_taken(observer->self, now, controller->runs_count, tag, from->ticket,
+                               from->model_id);
   }
   scheduler_on_request(controller->scheduler, now,
                        &(struct scheduler_request){.tag = tag,

@@ -33,7 +33,7 @@ struct observer {
 
   /* The controller has handed a request to its scheduler, by this tag. */
   void (*on_request_taken)(void *self, struct instant now, uint32_t run, uint64_t tag,
-                           uint32_t model_id);
+                           uint64_t ticket, uint32_t model_id);
   /* The scheduler answers. `is_known` is false if the tag is of no request under way. */
   void (*on_answer)(void *self, struct instant now, uint32_t run,
                     const struct scheduler_answer *answer, bool is_known);

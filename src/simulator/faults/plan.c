@@ -1,0 +1,297 @@
+#include "simulator/faults/plan.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/prng.h"
+#include "scheduler/policy.h"
+
+enum { STREAM_CLUSTER, STREAM_WORKLOAD, STREAM_FAULTS };
+
+static const char *const WORDS[] = {
+#define FAULT_WORD_(name, word, takes) word,
+    FAULT_KINDS(FAULT_WORD_)
+#undef FAULT_WORD_
+};
+
+static const char *const TAKES[] = {
+#define FAULT_TAKES_(name, word, takes) takes,
+    FAULT_KINDS(FAULT_TAKES_)
+#undef FAULT_TAKES_
+};
+
+const char *fault_kind_text(enum fault_kind kind) {
+  return WORDS[kind];
+}
+
+static bool takes(enum fault_kind kind, char what) {
+  return strchr(TAKES[kind], what) != NULL;
+}
+
+static uint32_t draw(struct prng *prng, uint32_t low, uint32_t high) {
+  return low + (uint32_t)prng_below(prng, (uint64_t)(high - low) + 1);
+}
+
+/* ---- cluster and workload -------------------------------------------------------------------- */
+
+/* Nearly always one that keeps deadlines: the others promise less, so less can be found out. */
+static const char *draw_policy(struct prng *prng) {
+  const bool wants_deadlines = draw(prng, 1, 10) > 1;
+  uint32_t count = 0;
+  for (size_t i = 0; policy_registry[i] != NULL; i++) {
+    count += policy_registry[i]->keeps_deadlines == wants_deadlines;
+  }
+  uint32_t chosen = draw(prng, 0, count - 1);
+  for (size_t i = 0;; i++) {
+    if (policy_registry[i]->keeps_deadlines == wants_deadlines && chosen-- == 0) {
+      return policy_registry[i]->name;
+    }
+  }
+}
+
+static void draw_cluster(struct fault_plan *plan, struct prng *prng, const char *policy) {
+  const char *drawn = draw_policy(prng);
+  plan->policy = policy == NULL ? drawn : policy;
+  plan->workers = draw(prng, 1, 4);
+  plan->gpus = plan->workers > 2 ? 1 : draw(prng, 1, 2);
+  plan->latency = duration_us(draw(prng, 20, 300));
+  plan->jitter = duration_us(draw(prng, 0, 200));
+  plan->skew = duration_us(draw(prng, 0, 2000000));
+  plan->drift_ppb = draw(prng, 0, 100000);
+  plan->execute_jitter_ppm = draw(prng, 0, 1000);
+  plan->requests_max = 1U << draw(prng, 9, 14);
+}
+
+/* One model in some copies, as much load as makes the GPUs busy for a tenth to one and a half of
+ * the time in batches of one. */
+static void draw_workload(struct fault_plan *plan, struct prng *prng,
+                          const struct model_spec *profile, uint32_t profile_count,
+                          double load_rps) {
+  const uint32_t gpus = plan->workers * plan->gpus;
+  const struct model_spec *model = &profile[draw(prng, 0, profile_count - 1)];
+  const uint32_t copies = draw(prng, 2, 60);
+  const double share = draw(prng, 10, 150) / 100.0;
+  const double most_rps = 2500;
+  double rps = share * gpus * 1e9 / (double)model->execute[0].ns;
+  rps = rps < most_rps ? rps : most_rps;
+  uint32_t pages = model->weights_pages * copies;
+  plan->is_steady = true;
+  const uint32_t kind = draw(prng, 0, 9);
+  if (kind < 6) {
+    snprintf(plan->workload, sizeof(plan->workload),
+             "slo-exp-1 %s %" PRIu32 " %s %.3f %" PRIu32 " %d 1.5 mul 1000", model->name, copies,
+             draw(prng, 0, 3) == 0 ? "fixed" : "poisson", rps, draw(prng, 8, 60), 10000);
+  } else if (kind < 8) {
+    snprintf(plan->workload, sizeof(plan->workload), "azure 1 1 %.3f 1",
+             rps / load_rps * draw(prng, 20, 60) / 100.0);
+    pages = 1200;
+    plan->is_steady = false;
+  } else {
+    snprintf(plan->workload, sizeof(plan->workload),
+             "simple-parametric %" PRIu32 " %" PRIu32 " %" PRIu32 " 0", copies,
+             draw(prng, 1, 4 * gpus), draw(prng, 1, 8));
+    pages = 7 * copies;
+  }
+  /* All of it, or so little that weights come and go. */
+  const uint32_t least = 60;
+  const uint32_t fits = pages * draw(prng, 20, 130) / 100 / gpus;
+  plan->pages = fits > least ? fits : least;
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
+  switch ((int)kind) {
+  case FAULT_LEAP:
+    return draw(prng, 1, 3000);
+  case FAULT_SLOW:
+    return draw(prng, 1200, 4000);
+  case FAULT_CLOCK:
+    return draw(prng, 50, 100);
+  case FAULT_STALL:
+    return draw(prng, 20, 2000);
+  case FAULT_BAD_LOADS:
+  case FAULT_BAD_RUNS:
+    return draw(prng, 1, 40);
+  case FAULT_FLOOD:
+    return draw(prng, 1, 30);
+  default:
+    return 0;
+  }
+}
+
+/* Half of them short, as a cable that is moved; the longest just above what a silence may last. */
+static struct duration draw_length(struct prng *prng, enum fault_kind kind) {
+  const uint32_t most_ms = kind == FAULT_FLOOD ? 300 : draw(prng, 0, 1) == 0 ? 400 : 4500;
+  return duration_ms(draw(prng, 1, most_ms));
+}
+
+static void draw_faults(struct fault_plan *plan, struct prng *prng) {
+  /* A controller that restarts learns the models from workers: one must keep them. */
+  bool has_controller = false;
+  plan->faults_count = draw(prng, 1, PLAN_FAULTS_MAX);
+  for (uint32_t i = 0; i < plan->faults_count; i++) {
+    struct fault *fault = &plan->faults[i];
+    fault->kind = (enum fault_kind)draw(prng, 0, FAULT_KINDS_COUNT - 1);
+    fault->worker = takes(fault->kind, 'w') ? draw(prng, 0, plan->workers - 1) : 0;
+    fault->gpu = takes(fault->kind, 'g') ? draw(prng, 0, plan->gpus - 1) : 0;
+    fault->amount = draw_amount(prng, fault->kind);
+    fault->lasts = takes(fault->kind, 'd') ? draw_length(prng, fault->kind) : DURATION_ZERO;
+    fault->at = duration_add(duration_s(PLAN_WARM_S + PLAN_LEVEL_S),
+                             duration_us(draw(prng, 0, (PLAN_FAULTS_S - 5) * 1000000)));
+    has_controller = has_controller || fault->kind == FAULT_CONTROLLER;
+  }
+  for (uint32_t i = 0; has_controller && i < plan->faults_count; i++) {
+    struct fault *fault = &plan->faults[i];
+    if ((fault->kind == FAULT_CRASH || fault->kind == FAULT_CRASH_MACHINE) && fault->worker == 0) {
+      fault->kind = FAULT_HANG;
+    }
+  }
+}
+
+void plan_draw(struct fault_plan *plan, uint64_t seed, const struct model_spec *profile,
+               uint32_t profile_count, double load_rps, const char *policy) {
+  struct prng prng;
+  *plan = (struct fault_plan){.seed = seed};
+  prng_init(&prng, seed, STREAM_CLUSTER);
+  draw_cluster(plan, &prng, policy);
+  prng_init(&prng, seed, STREAM_WORKLOAD);
+  draw_workload(plan, &prng, profile, profile_count, load_rps);
+  prng_init(&prng, seed, STREAM_FAULTS);
+  draw_faults(plan, &prng);
+}
+
+struct duration plan_last_end(const struct fault_plan *plan) {
+  struct duration last = DURATION_ZERO;
+  for (uint32_t i = 0; i < plan->faults_count; i++) {
+    const struct fault *fault = &plan->faults[i];
+    last = duration_max(last, duration_add(fault->at, fault->lasts));
+  }
+  return last;
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+void plan_describe_fault(const struct fault *fault, char *ret_text, size_t capacity_bytes) {
+  const enum fault_kind kind = fault->kind;
+  size_t used = (size_t)snprintf(ret_text, capacity_bytes, "%s", WORDS[kind]);
+  const struct {
+    const char *name;
+    char what;
+    uint32_t value;
+  } numbers[] = {
+      {"worker", 'w', fault->worker}, {"gpu", 'g', fault->gpu}, {"amount", 'a', fault->amount}};
+  for (size_t i = 0; i < 3; i++) {
+    if (takes(kind, numbers[i].what) && used < capacity_bytes) {
+      used += (size_t)snprintf(ret_text + used, capacity_bytes - used, " %s=%" PRIu32,
+                               numbers[i].name, numbers[i].value);
+    }
+  }
+  if (used < capacity_bytes) {
+    used += (size_t)snprintf(ret_text + used, capacity_bytes - used, " at=%.6f",
+                             (double)fault->at.ns / 1e9);
+  }
+  if (takes(kind, 'd') && used < capacity_bytes) {
+    snprintf(ret_text + used, capacity_bytes - used, " for=%.6f", (double)fault->lasts.ns / 1e9);
+  }
+}
+
+void plan_print(const struct fault_plan *plan, FILE *file) {
+  fprintf(file, "seed: %" PRIu64 "\nworkload: %s\npolicy: %s\n", plan->seed, plan->workload,
+          plan->policy);
+  fprintf(file, "workers: %" PRIu32 "\ngpus_per_worker: %" PRIu32 "\npages: %" PRIu32 "\n",
+          plan->workers, plan->gpus, plan->pages);
+  for (uint32_t i = 0; i < plan->faults_count; i++) {
+    char text[160];
+    plan_describe_fault(&plan->faults[i], text, sizeof(text));
+    fprintf(file, "fault: %s\n", text);
+  }
+}
+
+static bool parse_word(const char *word, struct fault *fault, struct error_text *ret_error) {
+  const char *equals = strchr(word, '=');
+  char *end = NULL;
+  const double value = equals == NULL ? 0 : strtod(equals + 1, &end);
+  const size_t length = equals == NULL ? 0 : (size_t)(equals - word);
+  if (equals == NULL || end == equals + 1 || *end != '\0' || !isfinite(value) || value < 0 ||
+      value > 1e6) {
+    error_text_set(ret_error, "'%.40s': NAME=NUMBER is expected", word);
+    return false;
+  }
+  const struct {
+    const char *name;
+    uint32_t *whole;
+    struct duration *seconds;
+  } fields[] = {{"worker", &fault->worker, NULL},
+                {"gpu", &fault->gpu, NULL},
+                {"amount", &fault->amount, NULL},
+                {"at", NULL, &fault->at},
+                {"for", NULL, &fault->lasts}};
+  for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+    if (strlen(fields[i].name) != length || strncmp(fields[i].name, word, length) != 0) {
+      continue;
+    }
+    if (fields[i].whole != NULL) {
+      *fields[i].whole = (uint32_t)value;
+    } else {
+      *fields[i].seconds = duration_ns((int64_t)llround(value * 1e9));
+    }
+    return true;
+  }
+  error_text_set(ret_error, "'%.40s': only worker, gpu, amount, at and for can be set", word);
+  return false;
+}
+
+static bool parse_kind(const char *word, enum fault_kind *ret_kind, struct error_text *ret_error) {
+  for (int i = 0; i < FAULT_KINDS_COUNT; i++) {
+    if (strcmp(word, WORDS[i]) == 0) {
+      *ret_kind = (enum fault_kind)i;
+      return true;
+    }
+  }
+  error_text_set(ret_error, "'%.40s' is no kind of fault; see -h", word);
+  return false;
+}
+
+bool plan_parse_fault(const struct fault_plan *plan, const char *text, struct fault *ret_fault,
+                      struct error_text *ret_error) {
+  char words[256];
+  struct fault fault = {.at = duration_s(PLAN_WARM_S + PLAN_LEVEL_S), .amount = 1500};
+  char *rest = words;
+  if (strlen(text) >= sizeof(words)) {
+    error_text_set(ret_error, "longer than %zu characters", sizeof(words) - 1);
+    return false;
+  }
+  snprintf(words, sizeof(words), "%s", text);
+  const char *word = strtok_r(rest, " ", &rest);
+  if (word == NULL || !parse_kind(word, &fault.kind, ret_error)) {
+    if (word == NULL) {
+      error_text_set(ret_error, "a kind of fault is expected");
+    }
+    return false;
+  }
+  while ((word = strtok_r(rest, " ", &rest)) != NULL) {
+    if (!parse_word(word, &fault, ret_error)) {
+      return false;
+    }
+  }
+  const int64_t end_ns = (PLAN_WARM_S + PLAN_LEVEL_S + PLAN_FAULTS_S) * NS_PER_S;
+  if (fault.worker >= plan->workers || fault.gpu >= plan->gpus) {
+    error_text_set(ret_error, "worker and gpu must be below %" PRIu32 " and %" PRIu32,
+                   plan->workers, plan->gpus);
+    return false;
+  }
+  if (duration_add(fault.at, fault.lasts).ns > end_ns) {
+    error_text_set(ret_error, "it must end within %d s", (int)(end_ns / NS_PER_S));
+    return false;
+  }
+  if ((fault.kind == FAULT_SLOW && fault.amount < 1000) ||
+      (fault.kind == FAULT_CLOCK && (fault.amount < 1 || fault.amount > 100))) {
+    error_text_set(ret_error, "amount: slow takes 1000 and more, clock 1 to 100");
+    return false;
+  }
+  *ret_fault = fault;
+  return true;
+}
