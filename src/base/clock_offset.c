@@ -1,5 +1,17 @@
 #include "base/clock_offset.h"
 
+/* Whether both can be of clocks that run on as they did: each is off by half its round trip at
+ * most. */
+static bool is_compatible(const struct clock_offset_sample *a,
+                          const struct clock_offset_sample *b) {
+  int64_t apart_ns = 0;
+  if (__builtin_sub_overflow(a->offset_ns, b->offset_ns, &apart_ns) || apart_ns == INT64_MIN) {
+    return false;
+  }
+  apart_ns = apart_ns < 0 ? -apart_ns : apart_ns;
+  return apart_ns <= a->round_trip_ns / 2 + b->round_trip_ns / 2 + CLOCK_OFFSET_DRIFT_NS;
+}
+
 bool clock_offset_on_exchanged(struct clock_offset *offset, struct instant sent_ours,
                                struct instant received_peers, struct instant answered_peers,
                                struct instant received_ours) {
@@ -11,9 +23,13 @@ bool clock_offset_on_exchanged(struct clock_offset *offset, struct instant sent_
   }
   const int64_t there_ns = (int64_t)((uint64_t)received_peers.ns - (uint64_t)sent_ours.ns);
   const int64_t back_ns = (int64_t)((uint64_t)answered_peers.ns - (uint64_t)received_ours.ns);
-  offset->samples[offset->next] = (struct clock_offset_sample){
-      .offset_ns = there_ns / 2 + back_ns / 2 + (there_ns % 2 + back_ns % 2) / 2,
-      .round_trip_ns = elapsed_ns - held_ns};
+  const struct clock_offset_sample sample = {.offset_ns = there_ns / 2 + back_ns / 2 +
+                                                          (there_ns % 2 + back_ns % 2) / 2,
+                                             .round_trip_ns = elapsed_ns - held_ns};
+  if (offset->count > 0 && !is_compatible(&offset->samples[offset->best], &sample)) {
+    *offset = (struct clock_offset){.count = 0}; /* a clock was set, or stood still */
+  }
+  offset->samples[offset->next] = sample;
   offset->next = (offset->next + 1) % CLOCK_OFFSET_WINDOW;
   if (offset->count < CLOCK_OFFSET_WINDOW) {
     offset->count++;

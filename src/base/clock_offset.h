@@ -5,6 +5,8 @@
  * (t3 - t0) - (t2 - t1) (RFC 5905, section 8). A queue on the way makes the round trip long and
  * the estimate wrong, so of the last CLOCK_OFFSET_WINDOW exchanges the one with the shortest round
  * trip counts; the window is short enough to follow drift (50 ppm over 64 s are 3.2 ms otherwise).
+ * An exchange that can't be of the same clocks as the one that counts, given the errors of both,
+ * means that a clock was set or a virtual machine stood still: those before it are forgotten.
  */
 #ifndef CLOCKWORK_BASE_CLOCK_OFFSET_H
 #define CLOCKWORK_BASE_CLOCK_OFFSET_H
@@ -14,7 +16,11 @@
 
 #include "base/time.h"
 
-enum { CLOCK_OFFSET_WINDOW = 8 };
+enum {
+  CLOCK_OFFSET_WINDOW = 8,
+  /* What clocks may drift apart between two exchanges of a window: 250 ppm in 4 s. */
+  CLOCK_OFFSET_DRIFT_NS = 1000000,
+};
 
 struct clock_offset_sample {
   int64_t offset_ns; /* peer's clock - ours */

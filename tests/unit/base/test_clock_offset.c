@@ -47,6 +47,32 @@ static void the_error_is_within_its_bound(void **state) {
   }
 }
 
+/* The best sample from before a clock was set must not count for the rest of its window. */
+static void a_clock_that_is_set_is_followed_at_once(void **state) {
+  (void)state;
+  const int64_t jumps_ns[] = {5 * NS_PER_S, -5 * NS_PER_S, 3 * NS_PER_MS, -3 * NS_PER_MS};
+  for (int i = 0; i < 4; i++) {
+    struct clock_offset offset = {.count = 0};
+    for (int j = 0; j < CLOCK_OFFSET_WINDOW; j++) {
+      assert_true(exchange(&offset, j * NS_PER_S / 2, 100, 50000, 0, 50000));
+    }
+    /* A long and lopsided round trip, but not as long as that. */
+    assert_true(exchange(&offset, 4 * NS_PER_S, 100 + jumps_ns[i], 300000, 0, 100000));
+    assert_int_equal(clock_offset_estimate(&offset).ns, 100 + jumps_ns[i] + 100000);
+    assert_int_equal(offset.count, 1);
+  }
+}
+
+static void a_slow_exchange_is_no_clock_that_was_set(void **state) {
+  (void)state;
+  struct clock_offset offset = {.count = 0};
+  assert_true(exchange(&offset, 0, 100, 50000, 0, 50000));
+  assert_true(exchange(&offset, NS_PER_S, 100, 3 * NS_PER_S, 0, 50000));
+  assert_true(exchange(&offset, 5 * NS_PER_S, 500100, 50000, 0, 50000)); /* 100 ppm in 5 s */
+  assert_int_equal(offset.count, 3);
+  assert_int_equal(clock_offset_estimate(&offset).ns, 100);
+}
+
 static void the_shortest_round_trip_of_the_window_counts(void **state) {
   (void)state;
   struct clock_offset offset = {.count = 0};
@@ -105,6 +131,8 @@ int main(void) {
       cmocka_unit_test(knows_nothing_at_first),
       cmocka_unit_test(a_symmetric_path_is_exact),
       cmocka_unit_test(the_error_is_within_its_bound),
+      cmocka_unit_test(a_clock_that_is_set_is_followed_at_once),
+      cmocka_unit_test(a_slow_exchange_is_no_clock_that_was_set),
       cmocka_unit_test(the_shortest_round_trip_of_the_window_counts),
       cmocka_unit_test(drift_is_followed),
       cmocka_unit_test(nonsense_is_ignored),
