@@ -274,6 +274,13 @@ static struct scheduler_result sane(const struct scheduler_result *from,
   for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
     *times[i] = instant_min(instant_max(*times[i], first), last);
   }
+  /* What the worker measured is a difference on one clock, so it holds even where the clocks no
+   * longer agree and the times themselves can't be true. */
+  int64_t took_ns = 0;
+  if (!__builtin_sub_overflow(from->end.ns, from->begin.ns, &took_ns) && took_ns >= 0 &&
+      took_ns <= instant_since(last, first).ns) {
+    result.begin = instant_sub(result.end, duration_ns(took_ns));
+  }
   result.end = instant_max(result.end, result.begin);
   uint32_t *clocks[] = {&result.clock_before_mhz, &result.clock_after_mhz};
   for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {

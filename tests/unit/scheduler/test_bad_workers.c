@@ -1,4 +1,5 @@
 /* Workers and inputs that misbehave: what they may not do to others. All models are resnet50. */
+#include "model/estimate.h"
 #include "support/cluster.h"
 #include "support/cmocka.h"
 
@@ -110,11 +111,48 @@ static void test_refused_loads_are_paused(void **state) {
   cluster_destroy(cluster);
 }
 
+/* A worker whose clock was set reports times that can't be true here. How long an execution took is
+ * a difference on one clock: it must neither be taken for nothing nor for long. */
+static void test_a_clock_that_was_set_spoils_no_estimate(void **state) {
+  (void)state;
+  const int64_t jumps_ns[] = {5 * NS_PER_S, -5 * NS_PER_S};
+  for (int jump = 0; jump < 2; jump++) {
+    struct cluster *cluster = open_cluster(100, 1);
+    const uint64_t first = cluster_request(cluster, 0, 0);
+    cluster_run_for(cluster, duration_ms(50));
+    assert_int_equal(result_of(cluster, first), REQUEST_SUCCESS);
+    const int64_t took_ns = cluster_resnet50().execute[0].ns;
+    for (int i = 0; i <= ESTIMATE_WINDOW; i++) {
+      cluster_request(cluster, 0, 0);
+      struct scheduler_action action;
+      assert_int_equal(scheduler_next_actions(cluster->scheduler, cluster->now, &action, 1), 1);
+      const struct instant begin = instant_add(cluster->now, duration_ns(jumps_ns[jump]));
+      const struct instant end = instant_add(begin, duration_ns(took_ns));
+      cluster->now = instant_add(cluster->now, duration_ms(4));
+      scheduler_on_result(cluster->scheduler, cluster->now,
+                          &(struct scheduler_result){.action_id = action.action_id,
+                                                     .begin = begin,
+                                                     .end = end,
+                                                     .output_end = end,
+                                                     .received = begin,
+                                                     .sent = end,
+                                                     .clock_before_mhz = 1000,
+                                                     .clock_after_mhz = 1000});
+    }
+    const struct telemetry_action *last = &cluster->action_rows[cluster->action_rows_count - 1];
+    assert_int_equal(last->worker_exec_duration, took_ns);
+    assert_int_equal(last->expected_exec_duration, took_ns);
+    scheduler_validate(cluster->scheduler);
+    cluster_destroy(cluster);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_bad_input_harms_itself_only),
       cmocka_unit_test(test_stuck_worker_is_found),
       cmocka_unit_test(test_refused_loads_are_paused),
+      cmocka_unit_test(test_a_clock_that_was_set_spoils_no_estimate),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
