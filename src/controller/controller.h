@@ -237,6 +237,7 @@ struct controller {
   struct stress stress;
   struct summary summary;
   struct instant started;
+  struct instant ticked;         /* workers_tick() last came */
   uint64_t telemetry_request_id; /* counts requests, for telemetry */
   /* The outputs that came with the result being handled; NULL if none. */
   struct body *result_outputs;

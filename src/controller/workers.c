@@ -407,8 +407,23 @@ static void cut_off_stuck(struct controller *controller, struct instant now) {
   }
 }
 
+/* Where this process stood still itself, what workers said meanwhile is still to be read: they get
+ * as long as ever to be heard. Else a controller that was stopped for some seconds would give up
+ * every worker at once. */
+static bool has_stood_still(struct controller *controller, struct instant now) {
+  const bool has_stood =
+      controller->ticked.ns != 0 && instant_since(now, controller->ticked).ns > SILENCE_NS / 2;
+  controller->ticked = now;
+  for (size_t i = 0; has_stood && i < controller->options.workers_count; i++) {
+    controller->workers[i].heard = now;
+  }
+  return has_stood;
+}
+
 void workers_tick(struct controller *controller, struct instant now) {
-  cut_off_stuck(controller, now);
+  if (!has_stood_still(controller, now)) {
+    cut_off_stuck(controller, now);
+  }
   for (size_t i = 0; i < controller->options.workers_count; i++) {
     struct remote_worker *worker = &controller->workers[i];
     if (worker->connection == NULL || worker->phase == WORKER_REFUSED) {

@@ -253,6 +253,7 @@ static void begin(struct controller_node *controller, struct instant now) {
   controller->is_running = true;
   controller->runs_count++;
   controller->started = now;
+  controller->ticked = INSTANT_ZERO;
   controller->frozen_until = INSTANT_ZERO;
   controller_peers_reset(controller, now);
   event_set(&controller->tick, now);

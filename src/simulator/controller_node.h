@@ -96,6 +96,7 @@ struct controller_node {
   uint32_t connections_count; /* to workers, of all processes: their numbers */
   uint32_t session;           /* the client's connection */
   struct instant started;
+  struct instant ticked;
   struct instant frozen_until;
 };
 

@@ -325,8 +325,21 @@ static void cut_off_stuck(struct controller_node *controller, struct instant now
   }
 }
 
+/* What workers said while this process stood still is still to be read. */
+static bool has_stood_still(struct controller_node *controller, struct instant now) {
+  const bool has_stood =
+      controller->ticked.ns != 0 && instant_since(now, controller->ticked).ns > SILENCE_NS / 2;
+  controller->ticked = now;
+  for (uint32_t i = 0; has_stood && i < controller->config.workers_count; i++) {
+    controller->peers[i].heard = now;
+  }
+  return has_stood;
+}
+
 void controller_peers_tick(struct controller_node *controller, struct instant now) {
-  cut_off_stuck(controller, now);
+  if (!has_stood_still(controller, now)) {
+    cut_off_stuck(controller, now);
+  }
   for (uint32_t i = 0; i < controller->config.workers_count; i++) {
     struct controller_peer *peer = &controller->peers[i];
     if (!is_connected(peer)) {
