@@ -8,7 +8,7 @@ struct device_engine {
   struct backend_command command;
   struct backend_completion completion; /* with `has_ended`: held back until completion.end */
   uint32_t permille;
-  uint32_t failures_count; /* commands that are still to fail */
+  bool is_failing;
   bool is_busy;
   bool has_ended; /* in the inner backend */
 };
@@ -119,8 +119,7 @@ static void hold_back(struct device *device, const struct backend_completion *fr
     *end = instant_add(*end, gpu->stall);
     gpu->stall = DURATION_ZERO;
   }
-  if (engine->failures_count > 0) {
-    engine->failures_count--;
+  if (engine->is_failing) {
     engine->completion.status = ACTION_RUNTIME_ERROR;
   }
 }
@@ -223,7 +222,7 @@ void device_stall_load(struct backend *backend, uint32_t gpu_index, struct durat
   gpu_at(backend, gpu_index)->stall = by;
 }
 
-void device_fail_next(struct backend *backend, uint32_t gpu_index, enum backend_engine engine,
-                      uint32_t count) {
-  gpu_at(backend, gpu_index)->engines[engine].failures_count = count;
+void device_set_failing(struct backend *backend, uint32_t gpu_index, enum backend_engine engine,
+                        bool is_failing) {
+  gpu_at(backend, gpu_index)->engines[engine].is_failing = is_failing;
 }

@@ -10,6 +10,7 @@
 #ifndef CLOCKWORK_SIMULATOR_DEVICE_H
 #define CLOCKWORK_SIMULATOR_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,8 +34,8 @@ void device_set_speed(struct backend *device, uint32_t gpu_index, uint32_t permi
 /* The next transfer of weights to end, or the one under way, takes so much longer. */
 void device_stall_load(struct backend *device, uint32_t gpu_index, struct duration by);
 
-/* The next `count` commands of that engine fail when they end. */
-void device_fail_next(struct backend *device, uint32_t gpu_index, enum backend_engine engine,
-                      uint32_t count);
+/* From now on, commands of that engine fail when they end, or do not. */
+void device_set_failing(struct backend *device, uint32_t gpu_index, enum backend_engine engine,
+                        bool is_failing);
 
 #endif

@@ -7,7 +7,7 @@
 
 static const char NAME[] = "goodput";
 
-/* Of a difference of two Poisson counts: once in 300 million. */
+/* Of a difference of two Poisson counts. Refusals come in bursts, so more than chance has it. */
 static const double SIGMAS = 6;
 
 void check_goodput_init(struct check_goodput *check, struct findings *findings, int64_t start_ns,
@@ -31,18 +31,25 @@ void check_goodput_on_telemetry(struct check_goodput *check, const struct teleme
   }
 }
 
-void check_goodput_at_end(struct check_goodput *check, struct instant now) {
-  const double level_rps = (double)check->level_met / PLAN_LEVEL_S;
-  const double again_rps = (double)check->again_met / PLAN_AGAIN_S;
-  const double scatter_rps =
-      SIGMAS * sqrt((double)check->level_met + (double)check->again_met + 1) / PLAN_LEVEL_S;
-  if (again_rps + scatter_rps >= level_rps * (100 - CHECK_GOODPUT_SLACK_PERCENT) / 100) {
+static double share_of(uint64_t part, uint64_t whole) {
+  return whole == 0 ? 1 : (double)part / (double)whole;
+}
+
+void check_goodput_at_end(struct check_goodput *check, struct instant now, bool is_open_loop) {
+  const double least = (100 - CHECK_GOODPUT_SLACK_PERCENT) / 100.0;
+  const double level_requests = (double)check->level_requests * PLAN_AGAIN_S / PLAN_LEVEL_S;
+  const double again_requests = (double)check->again_requests;
+  const double level = share_of(check->level_met, check->level_requests);
+  const double again = share_of(check->again_met, check->again_requests);
+  const double scatter = SIGMAS * sqrt(level_requests + again_requests + 1);
+  const bool is_asked_again = !is_open_loop || again_requests + scatter >= level_requests * least;
+  if (is_asked_again && again * again_requests + scatter >= level * again_requests * least) {
     return;
   }
   findings_add(
       check->findings, NAME, now,
-      "%.0f requests/s in time of %.0f before the first fault, %.0f of %.0f from %d s after "
+      "%.1f requests/s in time of %.1f before the first fault, %.1f of %.1f from %d s after "
       "the last",
-      level_rps, (double)check->level_requests / PLAN_LEVEL_S, again_rps,
-      (double)check->again_requests / PLAN_AGAIN_S, PLAN_RECOVERY_S);
+      (double)check->level_met / PLAN_LEVEL_S, level_requests / PLAN_AGAIN_S,
+      (double)check->again_met / PLAN_AGAIN_S, again_requests / PLAN_AGAIN_S, PLAN_RECOVERY_S);
 }

@@ -1,11 +1,15 @@
 /* Goodput returns to its level within PLAN_RECOVERY_S of the last fault (plan.h says why so long).
  *
- * Compared are the requests a second that met their deadline, by the time of their arrival, before
- * the first fault and after the recovery. What a Poisson load scatters is allowed for, and
- * SLACK_PERCENT more for weights that lie elsewhere than before.
+ * Compared are the shares of the requests that met their deadline, by the time of their arrival,
+ * before the first fault and after the recovery; and, where the load does not depend on answers,
+ * how many requests came. (Clients that wait for an answer before they ask again ask less when all
+ * weights ended up on fewer GPUs: every deadline is met all the same.) What chance scatters is
+ * allowed for, and SLACK_PERCENT more for weights that lie elsewhere than before.
  */
 #ifndef CLOCKWORK_SIMULATOR_FAULTS_CHECK_GOODPUT_H
 #define CLOCKWORK_SIMULATOR_FAULTS_CHECK_GOODPUT_H
+
+#include <stdbool.h>
 
 #include "simulator/faults/findings.h"
 #include "telemetry/telemetry.h"
@@ -31,6 +35,6 @@ void check_goodput_init(struct check_goodput *check, struct findings *findings, 
 
 void check_goodput_on_telemetry(struct check_goodput *check, const struct telemetry_request *row);
 
-void check_goodput_at_end(struct check_goodput *check, struct instant now);
+void check_goodput_at_end(struct check_goodput *check, struct instant now, bool is_open_loop);
 
 #endif

@@ -15,14 +15,14 @@ enum { NOISE_SIGMAS = 12, ROUNDING_NS = 1000 };
 /* A model's batches of one size. */
 struct series {
   uint32_t epoch;
-  uint32_t results_count; /* of executions that began in this epoch, as far as they are counted */
+  uint32_t results_count; /* in a row, of actions sent in this epoch */
   struct instant recovered_at;
 };
 
 struct check_predictions {
   struct findings *findings;
   struct series *series;  /* by model and batch size */
-  struct instant *heard;  /* by GPU: the first result that came of an execution of this epoch */
+  struct instant *heard;  /* by GPU: the first result that came of an action of this epoch */
   uint32_t *heard_epochs; /* the epoch that is of */
   uint32_t gpus;
   uint32_t jitter_ppm;
@@ -95,8 +95,7 @@ void check_predictions_on_telemetry(struct check_predictions *check, struct inst
     return;
   }
   const struct instant sent = {row->t - check->wall_offset_ns};
-  const struct instant begin =
-      instant_add(sent, duration_ns(row->worker_exec_complete - row->worker_exec_duration));
+
   struct series *series =
       &check->series[(size_t)row->model_id * (MODEL_BATCH_MAX + 1) + row->batch_size];
   const size_t gpu = (size_t)row->worker_id * check->gpus + row->gpu_id;
@@ -108,8 +107,9 @@ void check_predictions_on_telemetry(struct check_predictions *check, struct inst
       instant_after(sent, check->heard[gpu])) {
     check_error(check, now, row);
   }
-  /* Its clock may be off by some: what began a millisecond after the change is of after it. */
-  if (instant_before(begin, instant_add(check->changed_at, duration_ms(1)))) {
+  /* When it began is told by a clock that may have been wrong; when it was sent is certain. */
+  if (instant_before(sent, check->changed_at)) {
+    *series = (struct series){.epoch = check->epoch, .recovered_at = INSTANT_NEVER};
     return;
   }
   if (!is_heard) {

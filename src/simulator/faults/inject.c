@@ -92,10 +92,10 @@ static void begin(struct inject *inject, const struct fault *fault, struct insta
     device_stall_load(&worker->backend, fault->gpu, duration_ms(fault->amount));
     break;
   case FAULT_BAD_LOADS:
-    device_fail_next(&worker->backend, fault->gpu, BACKEND_ENGINE_LOAD, fault->amount);
+    device_set_failing(&worker->backend, fault->gpu, BACKEND_ENGINE_LOAD, true);
     break;
   case FAULT_BAD_RUNS:
-    device_fail_next(&worker->backend, fault->gpu, BACKEND_ENGINE_EXECUTE, fault->amount);
+    device_set_failing(&worker->backend, fault->gpu, BACKEND_ENGINE_EXECUTE, true);
     break;
   case FAULT_CONTROLLER:
     controller_node_crash(simulation_controller(simulation));
@@ -130,6 +130,12 @@ static void end(struct inject *inject, const struct fault *fault, struct instant
     break;
   case FAULT_CLOCK:
     worker_node_set_clock(worker, fault->gpu, inject->clock_mhz);
+    break;
+  case FAULT_BAD_LOADS:
+    device_set_failing(&worker->backend, fault->gpu, BACKEND_ENGINE_LOAD, false);
+    break;
+  case FAULT_BAD_RUNS:
+    device_set_failing(&worker->backend, fault->gpu, BACKEND_ENGINE_EXECUTE, false);
     break;
   case FAULT_CONTROLLER:
     controller_node_start(simulation_controller(inject->simulation), now);

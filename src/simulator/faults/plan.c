@@ -72,13 +72,16 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
   const uint32_t gpus = plan->workers * plan->gpus;
   const struct model_spec *model = &profile[draw(prng, 0, profile_count - 1)];
   const uint32_t copies = draw(prng, 2, 60);
-  const double share = draw(prng, 10, 150) / 100.0;
+  /* Who has no deadlines must not fall behind for good. */
+  const bool keeps_deadlines = policy_find(plan->policy)->keeps_deadlines;
+  const double share = draw(prng, 10, keeps_deadlines ? 150 : 40) / 100.0;
   const double most_rps = 2500;
   double rps = share * gpus * 1e9 / (double)model->execute[0].ns;
   rps = rps < most_rps ? rps : most_rps;
   uint32_t pages = model->weights_pages * copies;
   plan->is_steady = true;
-  const uint32_t kind = draw(prng, 0, 9);
+  plan->is_open_loop = true;
+  const uint32_t kind = draw(prng, 0, keeps_deadlines ? 9 : 5);
   if (kind < 6) {
     snprintf(plan->workload, sizeof(plan->workload),
              "slo-exp-1 %s %" PRIu32 " %s %.3f %" PRIu32 " %d 1.5 mul 1000", model->name, copies,
@@ -89,6 +92,7 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
     pages = 1200;
     plan->is_steady = false;
   } else {
+    plan->is_open_loop = false;
     snprintf(plan->workload, sizeof(plan->workload),
              "simple-parametric %" PRIu32 " %" PRIu32 " %" PRIu32 " 0", copies,
              draw(prng, 1, 4 * gpus), draw(prng, 1, 8));
@@ -96,7 +100,7 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
   }
   /* All of it, or so little that weights come and go. */
   const uint32_t least = 60;
-  const uint32_t fits = pages * draw(prng, 20, 130) / 100 / gpus;
+  const uint32_t fits = pages * draw(prng, keeps_deadlines ? 20 : 110, 130) / 100 / gpus;
   plan->pages = fits > least ? fits : least;
 }
 
@@ -112,9 +116,7 @@ static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
     return draw(prng, 50, 100);
   case FAULT_STALL:
     return draw(prng, 20, 2000);
-  case FAULT_BAD_LOADS:
-  case FAULT_BAD_RUNS:
-    return draw(prng, 1, 40);
+
   case FAULT_FLOOD:
     return draw(prng, 1, 30);
   default:

@@ -43,8 +43,8 @@ enum {
   X(FAULT_SLOW, "slow", "wgad")           /* executions take `amount` thousandths, unreported */   \
   X(FAULT_CLOCK, "clock", "wgad")         /* the GPU's clock: percent of its own */                \
   X(FAULT_STALL, "stall", "wga")          /* the next transfer of weights takes ms longer */       \
-  X(FAULT_BAD_LOADS, "bad-loads", "wga")  /* so many LOADs fail */                                 \
-  X(FAULT_BAD_RUNS, "bad-runs", "wga")    /* so many executions fail */                            \
+  X(FAULT_BAD_LOADS, "bad-loads", "wgd")  /* LOADs fail */                                         \
+  X(FAULT_BAD_RUNS, "bad-runs", "wgd")    /* executions fail */                                    \
   X(FAULT_CONTROLLER, "controller", "d")  /* restarts; knows nothing */                            \
   X(FAULT_CONTROLLER_HANG, "controller-hang", "d")                                                 \
   X(FAULT_VANISH, "vanish", "d") /* the client, and what it waits for */                           \
@@ -82,7 +82,8 @@ struct fault_plan {
   struct duration skew;
   uint32_t drift_ppb;
   uint32_t execute_jitter_ppm;
-  bool is_steady; /* the load is the same all the time: goodput can be compared */
+  bool is_steady;    /* the load is the same all the time: goodput can be compared */
+  bool is_open_loop; /* and does not depend on answers */
   struct fault faults[PLAN_FAULTS_MAX];
   uint32_t faults_count;
 };

@@ -84,7 +84,7 @@ static void check_end(struct seed_run *run) {
     check_results_at_end(run->watch.results, now, i);
   }
   if (run->policy->keeps_deadlines && run->plan->is_steady) {
-    check_goodput_at_end(&run->watch.goodput, now);
+    check_goodput_at_end(&run->watch.goodput, now, run->plan->is_open_loop);
   }
 }
 
