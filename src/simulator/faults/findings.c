@@ -9,6 +9,9 @@ void findings_add(struct findings *findings, const char *checker, struct instant
   if (findings->count > 1) {
     return;
   }
+  if (findings->is_over != NULL) {
+    *findings->is_over = true;
+  }
   findings->checker = checker;
   findings->at = at;
   va_list arguments;

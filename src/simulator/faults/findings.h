@@ -4,6 +4,7 @@
 #ifndef CLOCKWORK_SIMULATOR_FAULTS_FINDINGS_H
 #define CLOCKWORK_SIMULATOR_FAULTS_FINDINGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/time.h"
@@ -13,6 +14,7 @@ enum { FINDING_TEXT_BYTES = 320 };
 /* All zero: nothing was found. */
 struct findings {
   uint64_t count;
+  bool *is_over; /* set with the first, if not NULL: the run is to end at once */
   /* Of the first. */
   const char *checker; /* its name; static storage */
   struct instant at;

@@ -32,7 +32,7 @@ enum {
   TRACE_ID = 1,
   /* CPU time of one seed, that takes a tenth of a second or two and some hundred times that under
    * sanitizers: more is a loop. */
-  SEED_CPU_S = 120,
+  SEED_CPU_S = 60,
   ERRORS_BYTES = 2048,
 };
 

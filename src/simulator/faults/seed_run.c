@@ -72,8 +72,8 @@ static struct instant on_tick(void *self, struct instant now) {
       check_results_on_tick(run->watch.results, now, i);
     }
   }
-  run->is_done = run->watch.findings.count > 0 || is_over(run, now);
-  simulation_events(run->simulation)->is_over = run->is_done;
+  run->is_done = is_over(run, now);
+  simulation_events(run->simulation)->is_over = run->is_done || run->watch.findings.count > 0;
   return instant_add(now, duration_ms(TICK_MS));
 }
 
@@ -165,6 +165,7 @@ static enum err watch_init(struct seed_run *run, const char *timeline_path,
     run->weights_pages[i] = simulation_model(run->simulation, i)->weights_pages;
   }
   watch->now = &simulation_events(run->simulation)->now;
+  watch->findings.is_over = &simulation_events(run->simulation)->is_over;
   watch->answers =
       check_answers_create(&watch->findings, simulation_client(run->simulation)->calls.capacity,
                            controller->requests.capacity,
@@ -240,7 +241,7 @@ enum err seed_run(const struct fault_plan *plan, const struct seed_inputs *input
   CHECK(run.policy != NULL);
   enum err error = begin(&run, inputs, timeline_path, ret_error);
   if (error == ERR_OK) {
-    while (!run.is_done) {
+    while (!run.is_done && run.watch.findings.count == 0) {
       simulation_events(run.simulation)->is_over = false;
       simulation_run(run.simulation, EVENTS_AT_ONCE);
     }
