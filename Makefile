@@ -11,7 +11,10 @@ DEMO_SECONDS ?= 180
 DEMO_LOAD_FACTOR ?= 0.12
 DEMO_MEMORY_LOAD_FACTOR ?= 4
 DEMO_OUT ?=
-export CLOCKWORK_BUILD FUZZ_SECONDS
+# For the zoo: subset, seed, all, or names; and where the packages go.
+ZOO ?= subset
+ZOO_OUT ?= $(CLOCKWORK_BUILD)/zoo
+export CLOCKWORK_BUILD FUZZ_SECONDS PYTHON
 export DEMO_SECONDS DEMO_LOAD_FACTOR DEMO_MEMORY_LOAD_FACTOR DEMO_OUT
 
 .PHONY: all
@@ -34,6 +37,15 @@ build: ## worker, controller, client and the tools, in CLOCKWORK_BUILD (default 
 .PHONY: demo
 demo: build ## replay section 6.5 on this machine; README.md has its DEMO_* variables
 	@$(PYTHON) scripts/demo.py
+
+.PHONY: setup-zoo
+setup-zoo: ## install the Python packages that the zoo needs, into CLOCKWORK_BUILD-venv
+	@sh scripts/setup_zoo.sh
+
+.PHONY: zoo
+zoo: build setup-zoo ## build and compile models of the zoo: make zoo ZOO=all
+	@"$(CLOCKWORK_BUILD)-venv/bin/python" zoo/build.py $(ZOO) -o "$(ZOO_OUT)" \
+	  --compiler "$(CLOCKWORK_BUILD)/compile_model"
 
 .PHONY: check
 check: ## every fast test
@@ -69,4 +81,4 @@ columns: ## write the Python reader's column names from src/telemetry/events.def
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf "$(CLOCKWORK_BUILD)" "$(CLOCKWORK_BUILD)-asan" "$(CLOCKWORK_BUILD)-tsan" \
-	  "$(CLOCKWORK_BUILD)-fuzz"
+	  "$(CLOCKWORK_BUILD)-fuzz" "$(CLOCKWORK_BUILD)-venv"

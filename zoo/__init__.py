@@ -1,0 +1,1 @@
+"""Generators of ONNX models; see README.md."""
