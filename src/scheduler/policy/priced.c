@@ -13,10 +13,12 @@
  *   1. ripe batches whose yield is at least the price, the one that must start first;
  *   2. other ripe batches, the one with the highest yield;
  *   3. batches that are not ripe, the one with the highest yield.
- * A batch is ripe when waiting can't make it better (it is the largest size), when it must start
- * soon (RIPE_SHARE of the time that its oldest request was given), or when time is ample. So a GPU
- * never idles while it could work, but work that would gain from waiting comes last. A batch may be
- * padded: three requests in a batch of four yield more than two in a batch of two.
+ * A batch is ripe when it must start soon: in the last RIPE_SHARE of the time that its oldest
+ * request was given, or before the GPU would be free again if it ran its longest batch first; or
+ * when time is ample. So a GPU never idles while it could work, but what gains from waiting, or
+ * loses nothing by it, comes last: loose deadlines, even in full batches, never hold up tight ones
+ * that are worth the price. A batch may be padded: three requests in a batch of four yield more
+ * than two in a batch of two.
  *
  * A GPU is given work as late as its worker can still get it in time, not schedule_ahead before:
  * what is decided early is decided with fewer requests in the queue. LOADs follow demand
@@ -40,6 +42,7 @@ enum {
    * factors 0.2 to 1 a fifth to a third make no difference that shows; a tenth costs 3 % of
    * goodput, because a GPU that runs something else then comes too late. */
   RIPE_SHARE = 4,
+  LONGEST_FADES = 16,
   /* The price moves by this part of the difference. Between a 10th and a 200th goodput stays within
    * 0.3 %. */
   PRICE_SMOOTHING = 50,
@@ -68,7 +71,8 @@ struct priced_gpu {
   struct tree poor;
   struct tree early;
   struct tree ripening;
-  struct heap_node ready_node; /* in priced->ready while it has offers and could take one */
+  struct duration longest_batch; /* of those sent lately: fades by 1 / LONGEST_FADES with each */
+  struct heap_node ready_node;   /* in priced->ready while it has offers and could take one */
 };
 
 struct priced {
@@ -187,17 +191,18 @@ static bool choose_batch(const struct model *model, const struct gpu *gpu, struc
   return ret_choice->yield > 0;
 }
 
-/* When a batch becomes ripe, the largest one and ample time aside. */
-static struct instant ripe_at(const struct choice *choice) {
-  const int64_t given_ns = instant_since(choice->first->target, choice->first->arrived).ns;
-  return instant_sub(choice->latest, duration_ns(given_ns / RIPE_SHARE));
+/* When a batch becomes ripe, ample time aside. */
+static struct instant ripe_at(const struct priced *priced, const struct gpu *gpu,
+                              const struct choice *choice) {
+  const struct duration given = instant_since(choice->first->target, choice->first->arrived);
+  const struct duration share = {given.ns / RIPE_SHARE};
+  return instant_sub(choice->latest, duration_max(share, of_gpu(priced, gpu)->longest_batch));
 }
 
 static bool is_ripe(const struct priced *priced, const struct model *model, const struct gpu *gpu,
                     const struct choice *choice, struct instant start) {
-  const bool is_largest = choice->count == model->spec.batch_sizes[model->kinds_usable - 1];
   const bool is_ample = priced->price < yield_of(1, policy_estimate(model, 0, gpu)) / AMPLE_SHARE;
-  return is_largest || is_ample || !instant_before(start, ripe_at(choice));
+  return is_ample || !instant_before(start, ripe_at(priced, gpu, choice));
 }
 
 /* ---- offers ---------------------------------------------------------------------------------- */
@@ -243,7 +248,8 @@ static void place(struct priced *priced, struct priced_residency *entry, enum of
   const int64_t key = where == OFFER_RIPE ? choice->latest.ns : -choice->yield;
   tree_insert(tree_of(of, where), &entry->offer, key, residency->model->model_id);
   if (where == OFFER_EARLY) {
-    tree_insert(&of->ripening, &entry->ripening, ripe_at(choice).ns, residency->model->model_id);
+    tree_insert(&of->ripening, &entry->ripening, ripe_at(priced, residency->gpu, choice).ns,
+                residency->model->model_id);
   }
   entry->place = where;
 }
@@ -367,6 +373,7 @@ static void priced_on_unloaded(void *self, struct residency *residency) {
 static void priced_on_gpu_up(void *self, struct gpu *gpu) {
   struct priced *priced = self;
   CHECK_EQ(offers_of_gpu(of_gpu(priced, gpu)), 0);
+  of_gpu(priced, gpu)->longest_batch = DURATION_ZERO;
   demand_on_gpu_up(&priced->demand, gpu);
 }
 
@@ -431,6 +438,15 @@ static bool send_batch(struct priced *priced, struct residency *residency,
   return policy_infer(priced->scheduler, residency, choice->kind, batch, choice->count);
 }
 
+static void on_sent(struct priced *priced, struct priced_gpu *entry, const struct choice *choice,
+                    struct duration time) {
+  const struct duration faded = {entry->longest_batch.ns - entry->longest_batch.ns / LONGEST_FADES};
+  entry->longest_batch = duration_max(time, faded);
+  if (choice->yield < priced->price) {
+    price_move(priced, choice->yield);
+  }
+}
+
 /* After a batch was sent. */
 static void offer_renew(struct priced *priced, struct priced_residency *entry) {
   struct model *model = entry->residency->model;
@@ -470,9 +486,7 @@ static bool give_work(struct priced *priced, struct gpu *gpu) {
     if (!send_batch(priced, residency, &choice)) {
       return false;
     }
-    if (choice.yield < priced->price) {
-      price_move(priced, choice.yield);
-    }
+    on_sent(priced, entry, &choice, policy_estimate(residency->model, choice.kind, gpu));
     offer_renew(priced, offered);
     return true;
   }

@@ -155,6 +155,28 @@ static void test_decides_late(void **state) {
   close_cluster(cluster);
 }
 
+/* Full batches of closed loops that have all the time in the world don't starve requests that have
+ * little, although they yield three times as much. */
+static void test_loose_deadlines_wait(void **state) {
+  (void)state;
+  struct cluster *cluster = open_cluster("priced");
+  uint64_t tight[100];
+  for (size_t i = 0; i < 100; i++) {
+    tight[i] = cluster_request(cluster, DEAR, 4);
+    const uint64_t loose_under_way = cluster->counts.requests - cluster->counts.answers;
+    queue(cluster, CHEAP, loose_under_way < 48 ? 48 - (uint32_t)loose_under_way : 0, 1000);
+    cluster_run_for(cluster, duration_ms(20));
+  }
+  cluster_run_for(cluster, duration_s(2));
+  uint32_t in_time = 0;
+  for (size_t i = 0; i < 100; i++) {
+    in_time += cluster_answer(cluster, tight[i])->answer.result == REQUEST_SUCCESS;
+  }
+  assert_true(in_time >= 95);
+  assert_int_equal(cluster->counts.in_time - in_time + 100, cluster->counts.requests);
+  close_cluster(cluster);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_pads),
@@ -162,6 +184,7 @@ int main(void) {
       cmocka_unit_test(test_yield_under_overload),
       cmocka_unit_test(test_recovers),
       cmocka_unit_test(test_decides_late),
+      cmocka_unit_test(test_loose_deadlines_wait),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
