@@ -70,6 +70,10 @@ bench: build ## what the controller sustains and costs on this machine, then the
 	@for program in "$(CLOCKWORK_BUILD)"/bench/bench_*; do \
 	  echo "== $${program##*/}"; "$$program" || exit 1; done
 
+.PHONY: figures
+figures: build ## Figures 9 and 10 by simulation of eight hours, into docs/figures: ten minutes, 8 GB in TMPDIR
+	@$(PYTHON) scripts/figures.py
+
 .PHONY: format
 format: ## lay out the C code as `make check` wants it
 	@$(PYTHON) scripts/check_format.py --write
