@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What a simulated request and a simulated event cost.
 
-    bench/bench_simulate.py [--build DIR] [--rounds 3] [--out FILE] [CASE ...]
+    bench/bench_simulate.py [--build DIR] [--rounds 3] [--counts] [--out FILE] [CASE ...]
 
 Cases (default: all):
   seed       the seed's experiment (6 GPUs, 4,026 instances, `azure 8`) for some simulated minutes: requests
@@ -13,12 +13,15 @@ Cases (default: all):
   models     the same load on 64 GPUs, 61 to 100,000 models
 
 CPU time of the events alone, without making the day and loading the models; the least of --rounds, because
-other processes only ever add to it.
+other processes only ever add to it. --counts adds what the curves of `gpus` and `models` come from: the
+instructions a request takes, and how many cache lines it asks for beyond a first-level cache of 32 KB and
+beyond caches of 4 MB in all, as valgrind counts them in a shorter run (a minute a point).
 """
 import argparse
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -27,6 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CASES = ("seed", "telemetry", "large", "gpus", "models")
 SEED_SECONDS = 300
 HOURS = 8
+COUNTED_REQUESTS = 60000
 
 
 def simulate(build, *arguments):
@@ -46,6 +50,23 @@ def cost(run):
             f" {cpu_ns / float(run['events']):.0f} ns/event,"
             f" {float(run['events']) / float(run['requests']):.2f} events/request,"
             f" {float(run['memory_max_mb']):.0f} MB")
+
+
+def count(build, seconds, *arguments):
+    """What a request takes, as valgrind's model of a processor says: a text."""
+    with tempfile.TemporaryDirectory(prefix="clockwork-bench-") as folder:
+        run = subprocess.run(
+            ["valgrind", "--tool=callgrind", "--cache-sim=yes", "--toggle-collect=events_run",
+             "--D1=32768,8,64", "--LL=4194304,16,64", f"--callgrind-out-file={folder}/counts",
+             str(pathlib.Path(build) / "simulate"), "--quiet", *map(str, arguments), "--seconds", str(seconds)],
+            check=True, capture_output=True, text=True)
+    summary = dict(line.split(": ", 1) for line in run.stdout.splitlines())
+    found = {}
+    for name, pattern in (("instructions", r"I +refs: +([0-9,]+)"), ("lines beyond 32 KB", r"D1 +misses: +([0-9,]+)"),
+                          ("beyond 4 MB", r"LLd misses: +([0-9,]+)")):
+        found[name] = int(re.search(pattern, run.stderr).group(1).replace(",", ""))
+    requests = float(summary["requests"])
+    return "; a request: " + ", ".join(f"{value / requests:.0f} {name}" for name, value in found.items())
 
 
 def seed(options):
@@ -75,11 +96,15 @@ def large(options):
 
 def sweep(options, name, points):
     first = None
-    for count, arguments in points:
+    for number, arguments in points:
         run = quickest(options.rounds, options.build, "--requests", 4000000, *arguments)
         per_event = float(run["cpu_s"]) / float(run["events"])
         first = first or per_event
-        yield f"{name}={count}: {cost(run)}, {per_event / first:.2f} times the first"
+        counts = ""
+        if options.counts:
+            rate = float(run["requests"]) / float(run["simulated_s"])
+            counts = count(options.build, f"{COUNTED_REQUESTS / rate:.3f}", "--requests", 4000000, *arguments)
+        yield f"{name}={number}: {cost(run)}, {per_event / first:.2f} times the first{counts}"
 
 
 def gpus(options):
@@ -98,12 +123,21 @@ def models(options):
         for count in (61, 250, 1000, 4000, 16000, 100000)))
 
 
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as stream:
+        for line in stream:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return "unknown processor"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE")
     parser.add_argument("--build", default=os.environ.get("CLOCKWORK_BUILD", ROOT / "build"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--counts", action="store_true", help="instructions and cache lines too; needs valgrind")
     parser.add_argument("--out", help="append the figures to this file, with machine and commit")
     options = parser.parse_args()
     for case in options.cases:
@@ -118,8 +152,9 @@ def main():
         commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],
                                 capture_output=True, text=True).stdout.strip()
         head = (f"# {time.strftime('%Y-%m-%d')}, commit {commit}, {os.cpu_count()} cores,"
-                f" {platform.machine()}, Linux {platform.release().split('-')[0]}:"
-                f" bench/bench_simulate.py --rounds {options.rounds} {' '.join(options.cases)}")
+                f" {platform.machine()} ({processor()}), Linux {platform.release().split('-')[0]},"
+                f" load average {os.getloadavg()[2]:.1f}: bench/bench_simulate.py --rounds {options.rounds}"
+                f"{' --counts' if options.counts else ''} {' '.join(options.cases)}")
         with open(options.out, "a", encoding="utf-8") as out:
             out.write("\n".join([head.rstrip(), *lines]) + "\n")
 
