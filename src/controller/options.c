@@ -81,6 +81,22 @@ static const struct type TYPES[] = {
      "            them in time when not all can be.  Recommended.",
      {GENERATE_INPUTS, MAX_GPUS, SCHEDULE_AHEAD, DEFAULT_SLO, MAX_EXEC, MAX_BATCH},
      6},
+    {"DEFERRED",
+     "deferred",
+     "For comparison: a batch waits as long as one more request could join it in time, as in "
+     "Symphony.",
+     {GENERATE_INPUTS, MAX_GPUS, SCHEDULE_AHEAD, DEFAULT_SLO, MAX_EXEC, MAX_BATCH},
+     6},
+    {"CLIPPER",
+     "clipper",
+     "For comparison: batch sizes by additive increase and multiplicative decrease; late answers.",
+     {GENERATE_INPUTS, MAX_GPUS, SCHEDULE_AHEAD, DEFAULT_SLO, MAX_EXEC, MAX_BATCH},
+     6},
+    {"FIFO",
+     "fifo",
+     "For comparison: on each GPU first come, first served, one by one; late answers.",
+     {GENERATE_INPUTS, MAX_GPUS, SCHEDULE_AHEAD, DEFAULT_SLO},
+     4},
     {"DIRECT",
      "direct",
      "For testing: passes requests on to the workers one by one, without deadlines or batches.",
@@ -251,7 +267,9 @@ static bool parse_positional(int count, char *const *words, struct options *opti
   }
   const struct type *type = find_type(words[0]);
   if (type == NULL) {
-    log_usage_error(PROGRAM, "TYPE: '%.40s' is not one of INFER4, PRICED, DIRECT, ECHO, STRESS",
+    log_usage_error(PROGRAM,
+                    "TYPE: '%.40s' is not one of INFER4, PRICED, DEFERRED, CLIPPER, FIFO, "
+                    "DIRECT, ECHO, STRESS",
                     words[0]);
     return false;
   }

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "os/memory.h"
+#include "scheduler/policy.h"
 #include "simulator/memory.h"
 
 enum {
@@ -12,6 +13,9 @@ enum {
   ACTIONS_PER_GPU = 128,
   /* Answers outstanding at the end of a workload: an SLO and a network are far below this. */
   DRAIN_S = 60,
+  /* Where a policy lets requests wait without end, for each that may be under way: a LOAD and a run
+   * of the largest model, one after the other. */
+  DRAIN_MS_PER_REQUEST = 200,
   /* Requests under way that a client keeps in mind where connections can fail: above what the
    * library's calls_max allows would be lost at once. */
   CALLS_MAX = 1 << 16,
@@ -36,6 +40,7 @@ struct simulation {
   struct event clock_change;
   struct prng clock_prng;
   struct instant start;     /* of the workload */
+  struct instant drained;   /* all is answered by then */
   struct model_spec *specs; /* of the workload's packages */
   uint32_t models_count;
 };
@@ -221,11 +226,20 @@ static enum err take_arrays(struct simulation *simulation) {
   return ERR_OK;
 }
 
+/* How long answers may take after the last request. */
+static struct duration drain_of(const struct scheduler_config *scheduler) {
+  const struct policy *policy = policy_find(scheduler->policy);
+  const int64_t requests = policy->keeps_deadlines ? 0 : scheduler->limits.requests;
+  return duration_add(duration_s(DRAIN_S), duration_ms(requests * DRAIN_MS_PER_REQUEST));
+}
+
 static enum err create_nodes(struct simulation *simulation, const struct telemetry_sink *telemetry,
                              struct error_text *ret_error) {
   const struct simulation_config *config = &simulation->config;
   struct events *events = &simulation->events;
   simulation->start = instant_add(events->now, duration_s(SIMULATION_JOIN_S));
+  simulation->drained =
+      instant_add(instant_add(simulation->start, config->duration), drain_of(&config->scheduler));
   const struct duration at =
       config->begun == NULL ? DURATION_ZERO : instant_since(config->begun_at, INSTANT_ZERO);
   const struct client_node_config client = {.workload = &config->workload,
@@ -331,11 +345,9 @@ void simulation_destroy(struct simulation *simulation) {
 /* ---- running --------------------------------------------------------------------------------- */
 
 bool simulation_run(struct simulation *simulation, uint64_t events_max) {
-  const struct instant stop = instant_add(simulation->start, simulation->config.duration);
   events_run(&simulation->events, events_max);
   /* Longer is a request without its answer: a bug. */
-  CHECK(simulation->config.can_fail ||
-        simulation->events.now.ns <= instant_add(stop, duration_s(DRAIN_S)).ns);
+  CHECK(simulation->config.can_fail || simulation->events.now.ns <= simulation->drained.ns);
   return !simulation->events.is_over;
 }
 

@@ -80,7 +80,8 @@ MUST_USE enum err simulation_create(const struct simulation_config *config,
 void simulation_destroy(struct simulation *simulation);
 
 /* Run at most `events_max` events. False: the workload is over and all is answered. After its end a
- * workload is given DRAIN_S for its answers; a request that has none by then is a bug (CHECK). */
+ * workload is given a minute for its answers, or more under a policy that keeps no deadlines; a
+ * request that has none by then is a bug (CHECK). */
 bool simulation_run(struct simulation *simulation, uint64_t events_max);
 
 /* Time since the workload began; negative before. */
