@@ -12,7 +12,7 @@ not changed is not run again, and an interrupted call goes on where it was. Figu
 after a warm-up, which WORKLOADS states.
 
 A whole call writes bench/results/policies.tsv, the tables of docs/policies.md between its markers, and
-docs/figures/policies.svg. With --quick, or with cells or policies left out, the tables go to standard output.
+docs/figures/policies.png. With --quick, or with cells or policies left out, the tables go to standard output.
 
 The real days need AZURE_TRACE_DIR, a folder with the counts of the Azure Functions Trace 2019 (.csv or .csv.gz);
 without it their cells are left out, and a line says so.
@@ -77,23 +77,23 @@ WORKLOADS = (
              base=2400, quick=((1, 3), (2, 10))),
     Workload("6.4a", "6 ResNet50 at 200 r/s each at load 1 with the SLO of the row, beside 12 with 16 closed "
                      "loops each (SLO 1,000 times batch 1), 6 GPUs",
-             "slo-exp-2 resnet50_v2 6 poisson {load} {slo} {slo} 2 mul 3600 12 16", 6, base=1200, is_closed=True, clients=192,
-             foreground=6, slo_in_text=True, slos=(3, 5, 10, 25, 100), quick=((1, 10),)),
+             "slo-exp-2 resnet50_v2 6 poisson {load} {slo} {slo} 2 mul 3600 12 16", 6, base=1200, is_closed=True,
+             clients=192, foreground=6, slo_in_text=True, loads=(0.25, 1, 4), slos=(3, 5, 10, 25, 100), quick=((1, 10),)),
     Workload("6.4b", "the same beside 48 with 4 closed loops each",
-             "slo-exp-2 resnet50_v2 6 poisson {load} {slo} {slo} 2 mul 3600 48 4", 6, base=1200, is_closed=True, clients=192,
-             foreground=6, slo_in_text=True, slos=(3, 5, 10, 25, 100)),
+             "slo-exp-2 resnet50_v2 6 poisson {load} {slo} {slo} 2 mul 3600 48 4", 6, base=1200, is_closed=True,
+             clients=192, foreground=6, slo_in_text=True, loads=(0.25, 1, 4), slos=(3, 10, 100)),
     Workload("6.5", "the seed: 4,026 instances of 61 models, the synthetic day's first minute, 6 GPUs",
-             "azure 8 1 {load} 4", 6, leadin=15, seconds=35,
+             "azure 8 1 {load} 4", 6, leadin=15, seconds=30,
              quick=((0.25, 0), (0.5, 0), (1, 0), (4, 0), (1, 3), (1, 10))),
     Workload("6.6", "the same on 24 emulated GPUs", "azure 24 1 {load} 4", 24, leadin=15, seconds=25,
-             slos=(0, 10)),
+             loads=(0.25, 1, 4), slos=(0,)),
     Workload("day", "the synthetic day whole, 60 times as fast, 6 GPUs", "azure 8 1 {load} 4 1", 6, leadin=20,
-             seconds=1440, slos=(0,), loads=(0.25, 0.5, 1)),
+             seconds=1440, slos=(0,), loads=(0.25, 0.5)),
     Workload("d01", "the real day d01 whole, 60 times as fast, 200 times its calls at load 1, 6 GPUs",
-             "azure 8 1 {load} 4 1 1", 6, base=200, leadin=20, seconds=1440, slos=(0,), loads=(0.25, 0.5, 1),
+             "azure 8 1 {load} 4 1 1", 6, base=200, leadin=20, seconds=1440, slos=(0,), loads=(0.25, 0.5),
              day="invocations_per_function_md.anon.d01.csv"),
     Workload("d02", "the real day d02 whole, 60 times as fast, 200 times its calls at load 1, 6 GPUs",
-             "azure 8 1 {load} 4 1 2", 6, base=200, leadin=20, seconds=1440, slos=(0,), loads=(0.25, 0.5, 1),
+             "azure 8 1 {load} 4 1 2", 6, base=200, leadin=20, seconds=1440, slos=(0,), loads=(0.25, 0.5),
              day="invocations_per_function_md.anon.d02.csv"),
 )
 # How many GPUs serve 99.99 % of this in time: the seed's mix at a load that 6 GPUs just don't carry.
@@ -455,7 +455,7 @@ def write_tsv(path, cells, policies):
 
 
 def plot(path, cells, policies):
-    import matplotlib  # only here: the tables need none
+    import matplotlib  # only here: the tables on standard output need none
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     panels = [("6.5", 0), ("6.5", 10), ("6.3a", 0), ("6.3a", 10), ("6.2", 0), ("6.6", 0)]
@@ -475,8 +475,7 @@ def plot(path, cells, policies):
         axis.set_ylabel("goodput / bound")
     axes[0, 0].legend(fontsize=8)
     figure_.tight_layout()
-    matplotlib.rcParams["svg.hashsalt"] = "policies"
-    figure_.savefig(path, metadata={"Date": None})
+    figure_.savefig(path, dpi=110)
 
 
 def write_document(path, lines):
@@ -532,6 +531,10 @@ def main():
         cells = all_cells(options, runner)
         needed = {policy: gpus_needed(runner, policy) for policy in options.policies} if options.is_whole else {}
     lines = []
+    if options.is_whole:
+        commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True,
+                                text=True, check=True).stdout.strip()
+        lines += [f"Made from commit {commit}, {time.strftime('%Y-%m-%d')}, seed 1.", ""]
     if options.goals_of in options.policies:
         lines += [f"### Goals, for {options.goals_of}", "", *goal_lines(cells, options.goals_of), ""]
     if needed:
@@ -546,7 +549,7 @@ def main():
     if options.is_whole:
         write_tsv(ROOT / "bench/results/policies.tsv", cells, options.policies)
         write_document(ROOT / "docs/policies.md", lines)
-        plot(ROOT / "docs/figures/policies.svg", cells, options.policies)
+        plot(ROOT / "docs/figures/policies.png", cells, options.policies)
     else:
         print("\n".join(lines))
 
