@@ -44,6 +44,10 @@ static void lower_bitwise(struct node *node) {
 
 static void lower_shift(struct node *node) {
   const char *direction = node_text(node, "direction", "");
+  const enum plan_type type = graph_value(node->graph, node_input(node, 0))->type;
+  if (type != PLAN_U8 && type != PLAN_U16 && type != PLAN_U32 && type != PLAN_U64) {
+    node_unsupported(node, "shifts %s; unsigned integers are supported", plan_type_text(type));
+  }
   node->variant = direction[0] == 'L' ? PLAN_S_SHIFT_LEFT : PLAN_S_SHIFT_RIGHT;
   lower_bitwise(node);
 }

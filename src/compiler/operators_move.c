@@ -303,6 +303,9 @@ static void lower_space_to_depth(struct node *node) {
   const uint32_t x = node_input(node, 0);
   const struct graph_value in = *graph_value(node->graph, x);
   const uint32_t block = read_block(node, &in);
+  if (node_has(node, "mode")) {
+    node_unsupported(node, "attribute 'mode' is of a later opset");
+  }
   if (in.dims[2] % block != 0 || in.dims[3] % block != 0) {
     node_malformed(node, "its image doesn't divide by %u", block);
   }

@@ -47,6 +47,37 @@ static uint32_t parameter(struct node *node, uint32_t index, const struct graph_
   return graph_expand(node->graph, value, in->rank - axis, in->dims + axis);
 }
 
+static uint32_t reduce(struct graph *graph, enum plan_reduce_kind kind, uint32_t x, uint32_t axes) {
+  const struct graph_value in = *graph_value(graph, x);
+  uint32_t dims[PLAN_RANK_MAX];
+  for (uint32_t axis = 0; axis < in.rank; axis++) {
+    dims[axis] = (axes >> axis & 1) != 0 ? 1 : in.dims[axis];
+  }
+  const uint32_t out = graph_add_value(graph, in.type, in.rank, dims);
+  struct graph_op *op = graph_add_op(graph, PLAN_OP_REDUCE, 1, &x, 1, &out);
+  op->plan.reduce.kind = kind;
+  op->plan.reduce.axes = axes;
+  graph_finish_op(graph, op);
+  return out;
+}
+
+/* The mean and 1 / deviation that training wants to keep. */
+static void layer_norm_moments(struct node *node, uint32_t x, uint32_t axis, float epsilon) {
+  struct graph *graph = node->graph;
+  const struct graph_value in = *graph_value(graph, x);
+  const uint32_t axes = (1u << in.rank) - (1u << axis);
+  const uint32_t mean = reduce(graph, PLAN_REDUCE_MEAN, x, axes);
+  const uint32_t centred = graph_binary(graph, PLAN_S_SUB, x, mean);
+  const uint32_t variance =
+      reduce(graph, PLAN_REDUCE_MEAN, graph_binary(graph, PLAN_S_MUL, centred, centred), axes);
+  const uint32_t safe =
+      graph_binary(graph, PLAN_S_ADD, variance, graph_add_number(graph, in.type, (double)epsilon));
+  node->outputs[1] = mean;
+  if (node->outputs_count > 2) {
+    node->outputs[2] = graph_unary(graph, PLAN_S_RECIPROCAL, graph_unary(graph, PLAN_S_SQRT, safe));
+  }
+}
+
 static void lower_layer_norm(struct node *node) {
   struct graph *graph = node->graph;
   const uint32_t x = node_input(node, 0);
@@ -54,10 +85,9 @@ static void lower_layer_norm(struct node *node) {
   node_check_float(node, x);
   const uint32_t axis = node_axis(node, node_int(node, "axis", -1), in.rank);
   const uint32_t inputs[3] = {x, parameter(node, 1, &in, axis), parameter(node, 2, &in, axis)};
-  for (uint32_t i = 1; i < node->outputs_count; i++) {
-    if (node->wanted[i]) {
-      node_unsupported(node, "its outputs of mean and deviation are not supported");
-    }
+  if ((node->outputs_count > 1 && node->wanted[1]) ||
+      (node->outputs_count > 2 && node->wanted[2])) {
+    layer_norm_moments(node, x, axis, node_float(node, "epsilon", 1e-5F));
   }
   const uint32_t out = graph_add_value(graph, in.type, in.rank, in.dims);
   struct graph_op *op = graph_add_op(graph, PLAN_OP_LAYER_NORM, 3, inputs, 1, &out);
@@ -108,20 +138,6 @@ static void lower_group_norm(struct node *node) {
   node->outputs[0] = group_norm(node, x, scale, shift, (uint32_t)groups);
 }
 
-static uint32_t reduce(struct graph *graph, enum plan_reduce_kind kind, uint32_t x, uint32_t axes) {
-  const struct graph_value in = *graph_value(graph, x);
-  uint32_t dims[PLAN_RANK_MAX];
-  for (uint32_t axis = 0; axis < in.rank; axis++) {
-    dims[axis] = (axes >> axis & 1) != 0 ? 1 : in.dims[axis];
-  }
-  const uint32_t out = graph_add_value(graph, in.type, in.rank, dims);
-  struct graph_op *op = graph_add_op(graph, PLAN_OP_REDUCE, 1, &x, 1, &out);
-  op->plan.reduce.kind = kind;
-  op->plan.reduce.axes = axes;
-  graph_finish_op(graph, op);
-  return out;
-}
-
 static void lower_lp_normalization(struct node *node) {
   const uint32_t x = node_input(node, 0);
   const int64_t p = node_int(node, "p", 2);
@@ -133,7 +149,21 @@ static void lower_lp_normalization(struct node *node) {
       node_axis(node, node_int(node, "axis", -1), graph_value(node->graph, x)->rank);
   const uint32_t norm =
       reduce(node->graph, p == 1 ? PLAN_REDUCE_L1 : PLAN_REDUCE_L2, x, 1u << axis);
-  node->outputs[0] = graph_binary(node->graph, PLAN_S_DIV, x, norm);
+  /* Where the norm is 0 all elements are: 0 divided by 1 is the 0 that is wanted. */
+  const struct graph_value n = *graph_value(node->graph, norm);
+  const struct plan_step steps[2] = {
+      {.scalar = PLAN_S_EQUAL,
+       .type = n.type,
+       .a = graph_operand_input(0),
+       .b = graph_operand_number(0)},
+      {.scalar = PLAN_S_SELECT,
+       .type = n.type,
+       .a = graph_operand_step(0),
+       .b = graph_operand_number(1),
+       .c = graph_operand_input(0)},
+  };
+  const uint32_t safe = graph_pointwise(node->graph, 1, &norm, 2, steps, n.rank, n.dims);
+  node->outputs[0] = graph_binary(node->graph, PLAN_S_DIV, x, safe);
 }
 
 /* (x - E x) / (sqrt(E x^2 - (E x)^2) + 1e-9), as ONNX defines it. */

@@ -66,7 +66,12 @@ static void lower_reduce(struct node *node) {
   }
   if (!node_axes(node, 1, in.rank, &mask, &count, axes) || count == 0) {
     if (node_flag(node, "noop_with_empty_axes", false)) {
-      node_unsupported(node, "noop_with_empty_axes without axes is not supported");
+      if (kind != PLAN_REDUCE_SUM && kind != PLAN_REDUCE_MEAN && kind != PLAN_REDUCE_MAX &&
+          kind != PLAN_REDUCE_MIN && kind != PLAN_REDUCE_PROD) {
+        node_unsupported(node, "noop_with_empty_axes without axes is not supported");
+      }
+      node->outputs[0] = x;
+      return;
     }
     mask = (1u << in.rank) - 1;
   }

@@ -99,6 +99,11 @@ static void set_scales(struct node *node, const struct graph_value *in, uint32_t
     if (!(scales[i] > 0) || !(size >= 1) || !(size < INT32_MAX)) {
       node_malformed(node, "a scale gives no size");
     }
+    if (plan->coordinates == PLAN_RESIZE_ALIGN_CORNERS &&
+        size < (double)in->dims[axes[i]] * scales[i]) {
+      /* Runtimes differ in whether the corner that is aligned is the cut size's. */
+      node_unsupported(node, "align_corners with a scale that gives no whole size; give sizes");
+    }
     plan->scales[axes[i]] = (float)scales[i];
     dims[axes[i]] = (uint32_t)size;
   }
