@@ -527,11 +527,11 @@ static enum err read_header(const unsigned char *bytes, size_t bytes_count,
   struct stream header = {
       .mode = STREAM_READ, .read = bytes, .at = MAGIC_BYTES, .bytes = HEADER_BYTES};
   const uint64_t version = visit_bytes(&header, 0, 4);
-  visit_bytes(&header, 0, 4);
+  const uint64_t reserved = visit_bytes(&header, 0, 4);
   const uint64_t payload_bytes = visit_bytes(&header, 0, 8);
   const uint64_t checksum = visit_bytes(&header, 0, 8);
   const uint64_t weights_checksum = visit_bytes(&header, 0, 8);
-  if (version != FORMAT_VERSION) {
+  if (version != FORMAT_VERSION || reserved != 0) {
     return ERR_VERSION;
   }
   if (payload_bytes != bytes_count - HEADER_BYTES ||
