@@ -5,28 +5,20 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/private.h"
+#include "kernels/pointwise.h"
 
-enum { BLOCK = 256 };
+enum { BLOCK = POINTWISE_BLOCK };
 
 union number {
   double real;
   int64_t whole;
 };
 
-struct axis {
-  uint64_t count;
-  uint64_t out;
-  uint64_t in[PLAN_POINTWISE_INPUTS];
-};
-
-struct loop {
-  struct axis axes[PLAN_RANK_MAX];
-  uint32_t rank;
-};
-
 size_t kernel_pointwise_scratch_bytes(const struct plan_op *op) {
-  return (op->pointwise.steps_count + 3 * (size_t)1) * BLOCK * sizeof(union number);
+  const size_t any_type =
+      (op->pointwise.steps_count + 3 * (size_t)1) * BLOCK * sizeof(union number);
+  const size_t floats = pointwise_float_scratch_bytes(op);
+  return any_type > floats ? any_type : floats;
 }
 
 static bool is_bool_step(enum plan_scalar scalar) {
@@ -34,7 +26,8 @@ static bool is_bool_step(enum plan_scalar scalar) {
          scalar == PLAN_S_IS_INF;
 }
 
-static bool can_join(const struct axis *outer, const struct axis *inner, uint32_t inputs) {
+static bool can_join(const struct pointwise_axis *outer, const struct pointwise_axis *inner,
+                     uint32_t inputs) {
   bool joins = outer->out == inner->out * inner->count;
   for (uint32_t i = 0; i < inputs; i++) {
     joins &= outer->in[i] == inner->in[i] * inner->count;
@@ -42,16 +35,16 @@ static bool can_join(const struct axis *outer, const struct axis *inner, uint32_
   return joins;
 }
 
-static void plan_loop(const struct kernel *k, struct loop *loop) {
+static void plan_loop(const struct kernel *k, struct pointwise_loop *loop) {
   const struct plan_tensor *out = kernel_out(k, 0);
   const uint32_t inputs = k->op->inputs_count;
   uint64_t strides[PLAN_RANK_MAX];
-  struct axis axes[PLAN_RANK_MAX];
+  struct pointwise_axis axes[PLAN_RANK_MAX];
   uint32_t rank = 0;
   plan_tensor_strides(out, strides);
   for (uint32_t a = 0; a < out->rank; a++) {
     if (out->dims[a] > 1) {
-      axes[rank] = (struct axis){.count = out->dims[a], .out = strides[a]};
+      axes[rank] = (struct pointwise_axis){.count = out->dims[a], .out = strides[a]};
       for (uint32_t i = 0; i < inputs; i++) {
         const struct plan_tensor *in = kernel_in(k, i);
         uint64_t in_strides[PLAN_RANK_MAX];
@@ -64,7 +57,7 @@ static void plan_loop(const struct kernel *k, struct loop *loop) {
   }
   for (uint32_t a = 1; a < rank; a++) { /* by falling output stride */
     for (uint32_t b = a; b > 0 && axes[b].out > axes[b - 1].out; b--) {
-      const struct axis swap = axes[b];
+      const struct pointwise_axis swap = axes[b];
       axes[b] = axes[b - 1];
       axes[b - 1] = swap;
     }
@@ -80,7 +73,7 @@ static void plan_loop(const struct kernel *k, struct loop *loop) {
     }
   }
   if (loop->rank == 0) {
-    loop->axes[loop->rank++] = (struct axis){.count = 1};
+    loop->axes[loop->rank++] = (struct pointwise_axis){.count = 1};
   }
 }
 
@@ -532,14 +525,18 @@ static void copy_run(uint32_t bytes, const unsigned char *from, uint64_t from_st
 }
 
 void kernel_pointwise(const struct kernel *k) {
-  struct loop loop;
+  struct pointwise_loop loop;
   struct run r = {.k = k, .steps = k->scratch};
   const bool copies = is_copy(k);
   const uint32_t inputs = k->op->inputs_count;
   const uint32_t bytes = plan_type_bytes(kernel_out(k, 0)->type);
   r.operands = r.steps + k->op->pointwise.steps_count * BLOCK;
   plan_loop(k, &loop);
-  const struct axis *inner = &loop.axes[loop.rank - 1];
+  if (!copies && pointwise_float_applies(k)) {
+    pointwise_float_run(k, &loop);
+    return;
+  }
+  const struct pointwise_axis *inner = &loop.axes[loop.rank - 1];
   uint64_t total = 1;
   for (uint32_t a = 0; a < loop.rank; a++) {
     total *= loop.axes[a].count;

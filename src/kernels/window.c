@@ -4,6 +4,22 @@
 
 #include "kernels/private.h"
 
+/* Of neighbours: several sums at once, because an addition takes a few cycles to come out. */
+static double dot_dense(const float *x, const float *y, uint64_t count) {
+  enum { SUMS = 8 };
+  double sums[SUMS] = {0};
+  uint64_t i = 0;
+  for (; i + SUMS <= count; i += SUMS) {
+    for (uint64_t s = 0; s < SUMS; s++) {
+      sums[s] += (double)x[i + s] * (double)y[i + s];
+    }
+  }
+  for (; i < count; i++) {
+    sums[i % SUMS] += (double)x[i] * (double)y[i];
+  }
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
 /* Sum over `count` pairs that lie `a_stride` and `b_stride` elements apart. */
 static double dot(enum plan_type type, const void *a, uint64_t a_at, uint64_t a_stride,
                   const void *b, uint64_t b_at, uint64_t b_stride, uint64_t count) {
@@ -11,6 +27,9 @@ static double dot(enum plan_type type, const void *a, uint64_t a_at, uint64_t a_
   if (type == PLAN_F32) {
     const float *x = (const float *)a + a_at;
     const float *y = (const float *)b + b_at;
+    if (a_stride == 1 && b_stride == 1) {
+      return dot_dense(x, y, count);
+    }
     for (uint64_t i = 0; i < count; i++) {
       sum += (double)x[i * a_stride] * (double)y[i * b_stride];
     }
