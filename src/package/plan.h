@@ -9,7 +9,9 @@
  * attributes agree with what is said here of its kind;
  *  - buffers that share bytes of the workspace are never alive at once; an operation's output
  * shares bytes with one of its inputs only where its kind says that this may be;
- *  - each batch size computes the same function of the same weights.
+ *  - what an operation reads, operations before it (or the request, or the weights) have written.
+ * That each batch size computes the same function of the same weights is the compiler's word: no
+ * check could decide it.
  *
  * Shapes are logical and in ONNX's order (NCHW for images, the batch first); how the elements lie
  * in memory is a tensor's layout. Strings are NUL terminated. All memory belongs to the arena that
@@ -128,7 +130,9 @@ enum plan_op_kind {
    * same as out0, or PLAN_NONE. Rank 4: in0, in3, out0 CHANNELS_LAST with any pitch, in1
    * CHANNELS_LAST; or all ROW_MAJOR. Ranks 3 and 5: ROW_MAJOR. out0 may be in3 itself. */
   PLAN_OP_CONV = 1,
-  /* Transposed convolution; in1 is (C, K/groups, kernel...), ROW_MAJOR as everything here. */
+  /* Transposed convolution; in1 is (C, K/groups, kernel...), ROW_MAJOR as everything here. Of the
+   * full result, (in - 1) stride + (kernel - 1) dilation + 1 long, pads_before is cut off in front;
+   * out0's dims say where it ends, at or past pads_after before the full one's end. */
   PLAN_OP_CONV_TRANSPOSE = 2,
   /* out0 = act(alpha * A B + in2 + in3), A = in0 (..., M, K) or, transpose_a, (..., K, M); B = in1
    * likewise; leading dims broadcast as in numpy. in2: bias of N elements or PLAN_NONE; in3:
