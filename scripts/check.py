@@ -27,6 +27,9 @@ FUZZ_SECONDS_CHECK = 12
 # A decoder that needs longer for one input, or more memory, is as wrong as one that crashes.
 FUZZ_INPUT_SECONDS = 10
 FUZZ_MEMORY_MB = 2048
+# What is quick enough for every check; each tells its numbers on its last line.
+DIFFERENTIAL = ("node_tests.py", "random_graphs.py", "zoo_models.py", "real_models.py")
+RANDOM_GRAPHS_LONG = 2000
 OUTPUT_LINES_SHOWN = 60
 CHECK_SECONDS_MAX = 20 * 60
 
@@ -212,6 +215,23 @@ def tier_fuzz_long(check):
     fuzz(check, int(os.environ.get("FUZZ_SECONDS") or 60), seed=0)
 
 
+def tier_differential(check):
+    """Compiled models beside ONNX Runtime; what each program says is on its last line."""
+    differential(check, [[name] for name in DIFFERENTIAL])
+
+
+def tier_differential_long(check):
+    differential(
+        check,
+        [
+            ["node_tests.py", "--all"],
+            ["random_graphs.py", "--seed", "1000", "--count", str(RANDOM_GRAPHS_LONG)],
+            ["zoo_models.py", "all"],
+            ["real_models.py"],
+        ],
+    )
+
+
 LINTS = {
     "format": tier_format,
     "layers": tier_layers,
@@ -228,12 +248,14 @@ CHECK_TIERS = {
     "conformance": tier_conformance,
     "integration": tier_integration,
     "sanitize": tier_sanitize,
+    "differential": tier_differential,
     "fuzz": tier_fuzz,
 }
 TIERS = {
     **CHECK_TIERS,
     "san-address": tier_san_address,
     "san-thread": tier_san_thread,
+    "differential-long": tier_differential_long,
     "fuzz-long": tier_fuzz_long,
 }
 
@@ -325,6 +347,52 @@ def cmocka_cases(output):
         # named twice: where it ran and in the summing up
         names[kind] = sorted(set(re.findall(pattern, output, re.MULTILINE)))
     return passed, names["FAILED"], names["SKIPPED"]
+
+
+# --- beside ONNX Runtime -------------------------------------------------------------------------
+
+
+def differential(check, runs):
+    if not check.build("release"):
+        return
+    python = os.path.join(check.folder("venv"), "bin", "python")
+    if not os.path.exists(os.path.join(check.folder("venv"), "made-from")):
+        for name, *_ in runs:
+            check.tally.skip(
+                f"differential {name}",
+                "onnx and onnxruntime from PyPI are missing; run make setup-zoo",
+            )
+        return
+    folder = os.path.join(ROOT, "tests", "differential")
+    for name, *arguments in runs:
+        run = subprocess.run(
+            [python, os.path.join(folder, name), *arguments],
+            cwd=ROOT,
+            env=environment(CLOCKWORK_BUILD=check.folder("release")),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        lines = run.stdout.rstrip().splitlines()
+        counted = re.fullmatch(
+            r"(\d+) passed, (\d+) failed, (\d+) skipped", lines[-1] if lines else ""
+        )
+        if not counted:
+            show_tail(run.stdout)
+            check.tally.add(f"differential {name}", False)
+            continue
+        say(f"{name}: {lines[-1]}")
+        check.tally.passed += int(counted.group(1))
+        for line in lines:
+            if line.startswith("failed: "):
+                check.tally.add(f"differential {name}: {line.removeprefix('failed: ')}", False)
+        if run.returncode and counted.group(2) == "0":
+            check.tally.add(f"differential {name}: exit status {run.returncode}", False)
+        if int(counted.group(3)):
+            check.tally.skip(
+                f"differential {name}",
+                f"{counted.group(3)} models use what the compiler refuses; the program lists them",
+            )
 
 
 # --- fuzzing ---------------------------------------------------------------------------------
