@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/cpu/cpu.h"
 #include "os/memory.h"
 
 static bool is_always_usable(void) {
@@ -10,6 +11,7 @@ static bool is_always_usable(void) {
 }
 
 const struct backend_kind backend_kinds[] = {
+    {"cpu", "compiled models on this machine's cores", cpu_is_usable, cpu_setup_create},
     {"emulated", "GPUs that take the time a profile says and compute nothing", is_always_usable,
      emulated_create},
 };

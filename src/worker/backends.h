@@ -45,6 +45,10 @@ void backend_kinds_list(size_t capacity, char *ret_text);
 /* Accepts NULL and a zeroed one. */
 void worker_backend_destroy(struct worker_backend *backend);
 
+/* cpu_setup.c */
+enum err cpu_setup_create(const struct backend_request *request, struct worker_backend *ret_backend,
+                          struct error_text *ret_error);
+
 /* emulated_setup.c */
 enum err emulated_create(const struct backend_request *request, struct worker_backend *ret_backend,
                          struct error_text *ret_error);

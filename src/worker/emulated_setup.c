@@ -48,11 +48,12 @@ static uint32_t lines_of(const struct profile_text *profile) {
   return lines;
 }
 
-static void describe_gpus(const struct options *options, uint32_t clock_mhz,
+static void describe_gpus(const struct options *options, uint32_t gpus_count, uint32_t clock_mhz,
                           struct emulated_gpu_config *ret_gpus) {
-  for (uint32_t i = 0; i < options->gpus; i++) {
+  for (uint32_t i = 0; i < gpus_count; i++) {
     ret_gpus[i] = (struct emulated_gpu_config){
-        .pages = (uint32_t)gpu_values_at(&options->pages, i),
+        .pages = options->pages.count == 0 ? EMULATED_PAGES
+                                           : (uint32_t)gpu_values_at(&options->pages, i),
         .io_bytes = options->io_bytes,
         .workspace_bytes = options->workspace_bytes,
         .clock_mhz = options->clock_mhz.count == 0
@@ -66,11 +67,12 @@ static void describe_gpus(const struct options *options, uint32_t clock_mhz,
 static enum err build(const struct options *options, const struct model_spec *specs, uint32_t count,
                       struct worker_backend *ret_backend) {
   struct emulated_gpu_config gpus[WORKER_GPUS_MAX];
-  describe_gpus(options, specs[0].clock_mhz, gpus);
+  const uint32_t gpus_count = options->gpus == 0 ? 1 : (uint32_t)options->gpus;
+  describe_gpus(options, gpus_count, specs[0].clock_mhz, gpus);
   struct emulated_config config;
   emulated_config_defaults(&config);
   config.gpus = gpus;
-  config.gpus_count = (uint32_t)options->gpus;
+  config.gpus_count = gpus_count;
   config.profile_count = count;
   config.models_max = (uint32_t)options->models;
   config.seed = options->seed;

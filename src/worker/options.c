@@ -19,6 +19,7 @@ static const char PROGRAM[] = "worker";
 enum {
   PAGES_MAX = 65536, /* 1 TiB a GPU */
   JITTER_PPM_MAX = 100000,
+  CORES_MAX = 1024,
   MODELS_MAX = 1 << 20,
   ACTIONS_MAX = 1 << 20,
 };
@@ -30,16 +31,20 @@ enum {
 
 static const struct setting SETTINGS[] = {
     {"backend", "backend", SETTING_TEXT, AT(backend), 0, SIZE(backend), "NAME", "auto",
-     "what runs the models; auto takes the best that this machine can"},
-    {"gpus", "gpus", SETTING_NUMBER, AT(gpus), 1, WORKER_GPUS_MAX, "N", "1",
-     "how many GPUs are emulated"},
+     "what runs the models; auto takes the best that this machine can, and with --profile "
+     "emulated"},
+    {"gpus", "gpus", SETTING_NUMBER, AT(gpus), 1, WORKER_GPUS_MAX, "N", NULL,
+     "how many GPUs; without it all that this machine has, or one emulated"},
+    {"cores-per-gpu", "cores_per_gpu", SETTING_NUMBER, AT(cores_per_gpu), 1, CORES_MAX, "N", NULL,
+     "with --backend cpu: cores that compute as one GPU; without it an equal share of all"},
     {"profile", "profile", SETTING_TEXT, AT(profile), 0, SIZE(profile), "FILE", NULL,
      "what emulated GPUs know of models, a table of measured durations; the built-in one has the "
      "64 models of a V100"},
     {"listen", "listen", SETTING_ADDRESS, AT(listen), 0, 0, "ADDR:PORT", "0.0.0.0:12345",
      "where controllers connect; port 0 takes a free one"},
-    {"pages", "pages", SETTING_NUMBERS, AT(pages), 1, PAGES_MAX, "N[,N...]", "1376",
-     "weights cache of an emulated GPU in pages of 16 MiB: one number for all, or one each"},
+    {"pages", "pages", SETTING_NUMBERS, AT(pages), 1, PAGES_MAX, "N[,N...]", NULL,
+     "weights cache of a GPU in pages of 16 MiB: one number for all, or one each; without it all "
+     "that a GPU has free, or 1376 of an emulated one"},
     {"clock", "clock", SETTING_NUMBERS, AT(clock_mhz), 1, MODEL_CLOCK_MAX_MHZ, "MHZ[,MHZ...]", NULL,
      "clock of an emulated GPU: one number for all, or one each; without it the profile's"},
     {"seed", "seed", SETTING_NUMBER, AT(seed), 0, INT64_MAX, "N", "1",
@@ -340,6 +345,7 @@ static bool apply_environment(struct options *options) {
 }
 
 static bool is_one_or_each(const char *what, const struct gpu_values *values, uint64_t gpus) {
+  gpus = gpus == 0 ? 1 : gpus;
   if (values->count <= 1 || values->count == gpus) {
     return true;
   }
@@ -370,6 +376,10 @@ enum options_outcome options_parse(int argc, char *const *argv, struct options *
       !is_one_or_each("pages", &ret_options->pages, ret_options->gpus) ||
       !is_one_or_each("clock", &ret_options->clock_mhz, ret_options->gpus)) {
     return OPTIONS_EXIT_USAGE;
+  }
+  /* A profile is for emulated GPUs: whoever names one wants them, on whatever machine. */
+  if (strcmp(ret_options->backend, "auto") == 0 && ret_options->profile[0] != '\0') {
+    snprintf(ret_options->backend, sizeof(ret_options->backend), "emulated");
   }
   if (backend_kind_choose(ret_options->backend) == NULL) {
     char names[128];

@@ -27,11 +27,12 @@ struct gpu_values {
 
 struct options {
   struct address listen;
-  char name[48];      /* of this worker in logs and in its state */
-  char backend[32];   /* "auto": the best that this machine can run */
-  char profile[1024]; /* a file; "": the built-in one */
-  uint64_t gpus;
-  struct gpu_values pages;     /* of MODEL_PAGE_BYTES, for weights */
+  char name[48];               /* of this worker in logs and in its state */
+  char backend[32];            /* "auto": the best that this machine can run */
+  char profile[1024];          /* a file; "": the built-in one */
+  uint64_t gpus;               /* 0: not given */
+  uint64_t cores_per_gpu;      /* 0: not given */
+  struct gpu_values pages;     /* of MODEL_PAGE_BYTES, for weights; none: what the backend has */
   struct gpu_values clock_mhz; /* none: the profile's */
   uint64_t seed;
   uint64_t jitter_ppm;

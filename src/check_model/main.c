@@ -1,0 +1,499 @@
+/* check_model: what a compiled model is, how long it takes here, and what it answers.
+ *
+ * Drives a backend through its contract as a worker does, one command at a time.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/cpu/cpu.h"
+#include "backend/emulated/emulated.h"
+#include "base/check.h"
+#include "loader/loader.h"
+#include "model/profile.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/log.h"
+#include "os/memory.h"
+#include "os/thread.h"
+
+static const char PROGRAM[] = "check_model";
+
+enum {
+  LOADS = 20,
+  EXECUTIONS_MAX = 10000,
+  EXECUTIONS_MIN = 10,
+  PAGES_DEFAULT = 96,
+  MODELS_MAX = 1,
+  IO_BYTES = 512 << 20,
+  WORKSPACE_BYTES = 2047 << 20,
+  TOP = 5,
+  CLASSES_MIN = 10,
+  PROFILE_BYTES_MAX = 16 << 20,
+  PROFILE_ROWS_MAX = 4096,
+};
+
+struct arguments {
+  const char *path;
+  const char *input;
+  const char *output;
+  const char *backend;
+  const char *profile;
+  uint64_t batch; /* 0: all */
+  uint64_t pages;
+  uint64_t cores;   /* 0: all */
+  uint64_t seconds; /* for each batch size */
+  bool wants_row;
+};
+
+struct checked {
+  struct arguments arguments;
+  struct backend backend;
+  struct backend_gpu gpu;
+  struct os_event event;
+  struct model_spec spec;
+  uint64_t commands_count;
+  uint32_t *pages;
+};
+
+static void print_help(void) {
+  printf("check_model: what a compiled model is, how long it takes here, and what it answers\n\n"
+         "usage: check_model [options] FOLDER\n\n"
+         "  --input FILE      one request's input, as raw bytes; without it one is made up\n"
+         "  --output FILE     where the answer's raw bytes go\n"
+         "  --backend NAME    cpu, or emulated with --profile FILE; cpu if not given\n"
+         "  --profile FILE    a table of measured durations (see zoo/profiles)\n"
+         "  --batch N         measure this batch size alone\n"
+         "  --seconds N       how long each batch size is measured; 2 if not given\n"
+         "  --cores N         how many cores compute; all if not given\n"
+         "  --pages N         weights cache in pages of 16 MiB; %d if not given\n"
+         "  --row             print one line for a table of measured durations, and nothing else\n"
+         "  -h, --help        this text\n",
+         PAGES_DEFAULT);
+}
+
+static bool parse_number(const char *option, const char *text, uint64_t min, uint64_t max,
+                         uint64_t *ret_number) {
+  char *end = NULL;
+  const unsigned long long number = strtoull(text, &end, 10);
+  if (text[0] < '0' || text[0] > '9' || *end != '\0' || number < min || number > max) {
+    log_usage_error(PROGRAM, "--%s: '%s' must be a whole number from %" PRIu64 " to %" PRIu64,
+                    option, text, min, max);
+    return false;
+  }
+  *ret_number = number;
+  return true;
+}
+
+/* 0: run; else exit status + 1. */
+static int parse(int argc, char *const *argv, struct arguments *ret) {
+  static const struct option OPTIONS[] = {{"input", required_argument, NULL, 'i'},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"backend", required_argument, NULL, 'b'},
+                                          {"profile", required_argument, NULL, 'p'},
+                                          {"batch", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"cores", required_argument, NULL, 'c'},
+                                          {"pages", required_argument, NULL, 'g'},
+                                          {"row", no_argument, NULL, 'r'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+  *ret = (struct arguments){.backend = "cpu", .pages = PAGES_DEFAULT, .seconds = 2};
+  bool is_right = true;
+  int option = 0;
+  while (is_right && (option = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1) {
+    switch (option) {
+    case 'i':
+      ret->input = optarg;
+      break;
+    case 'o':
+      ret->output = optarg;
+      break;
+    case 'b':
+      ret->backend = optarg;
+      break;
+    case 'p':
+      ret->profile = optarg;
+      break;
+    case 'n':
+      is_right = parse_number("batch", optarg, 1, MODEL_BATCH_MAX, &ret->batch);
+      break;
+    case 's':
+      is_right = parse_number("seconds", optarg, 1, 3600, &ret->seconds);
+      break;
+    case 'c':
+      is_right = parse_number("cores", optarg, 1, 1024, &ret->cores);
+      break;
+    case 'g':
+      is_right = parse_number("pages", optarg, 1, 65536, &ret->pages);
+      break;
+    case 'r':
+      ret->wants_row = true;
+      break;
+    case 'h':
+      print_help();
+      return 1;
+    default:
+      return 3; /* getopt said what is wrong */
+    }
+  }
+  if (is_right && argc - optind != 1) {
+    log_usage_error(PROGRAM, "give one folder that compile_model wrote; -h explains");
+    is_right = false;
+  }
+  if (!is_right) {
+    return 3;
+  }
+  ret->path = argv[optind];
+  return 0;
+}
+
+/* ---- the backend ----------------------------------------------------------------------------- */
+
+static void on_notify(void *user) {
+  struct checked *checked = user;
+  os_event_set(&checked->event);
+}
+
+static bool open_cpu(struct checked *checked, struct error_text *error) {
+  const struct cpu_config config = {
+      .devices = 1,
+      .cores = checked->arguments.cores == 0 ? cpu_cores() : (uint32_t)checked->arguments.cores,
+      .pages = (uint32_t)checked->arguments.pages,
+      .io_bytes = IO_BYTES,
+      .workspace_bytes = WORKSPACE_BYTES,
+      .models_max = MODELS_MAX,
+      .notify = on_notify,
+      .notify_user = checked};
+  if (!cpu_is_usable()) {
+    error_text_set(error, "backend cpu: this processor lacks AVX2; give --backend emulated");
+    return false;
+  }
+  return cpu_create(&config, &checked->backend, error) == ERR_OK;
+}
+
+static bool open_emulated(struct checked *checked, struct error_text *error) {
+  char *text = NULL;
+  size_t bytes = 0;
+  if (checked->arguments.profile == NULL) {
+    error_text_set(error, "backend emulated: give --profile FILE, a table of measured durations");
+    return false;
+  }
+  if (file_read(checked->arguments.profile, PROFILE_BYTES_MAX, &text, &bytes, error) != ERR_OK) {
+    return false;
+  }
+  struct model_spec *rows = calloc(PROFILE_ROWS_MAX, sizeof(*rows));
+  uint32_t count = 0;
+  struct profile_fault fault;
+  if (rows == NULL ||
+      profile_parse(text, bytes, rows, PROFILE_ROWS_MAX, &count, &fault) != ERR_OK || count == 0) {
+    error_text_set(error, "%s: no table of measured durations; see zoo/profiles for some",
+                   checked->arguments.profile);
+    return false;
+  }
+  const struct emulated_gpu_config gpu = {.pages = (uint32_t)checked->arguments.pages,
+                                          .io_bytes = IO_BYTES,
+                                          .workspace_bytes = WORKSPACE_BYTES,
+                                          .clock_mhz = rows[0].clock_mhz};
+  struct emulated_config config;
+  emulated_config_defaults(&config);
+  config.gpus = &gpu;
+  config.gpus_count = 1;
+  config.profile = rows; /* as long as the process */
+  config.profile_count = count;
+  config.models_max = MODELS_MAX;
+  void *memory = os_memory_take(emulated_bytes(&config));
+  if (memory == NULL) {
+    error_text_set(error, "out of memory");
+    return false;
+  }
+  checked->backend = emulated_init(memory, &config);
+  free(text);
+  return true;
+}
+
+/* Until the backend may have something new. */
+static void wait_for_backend(struct checked *checked) {
+  const struct instant next = checked->backend.ops->wakeup(checked->backend.self);
+  const struct duration left = next.ns == INT64_MAX ? duration_s(1) : instant_since(next, os_now());
+  if (left.ns > 0) {
+    (void)os_event_wait(&checked->event, left);
+  }
+}
+
+static bool load_model(struct checked *checked, struct error_text *error) {
+  struct backend_load_model job = {.job_id = 1, .copies = 1};
+  if (strlen(checked->arguments.path) >= sizeof(job.path)) {
+    error_text_set(error, "the folder's path has %zu characters, may have %zu",
+                   strlen(checked->arguments.path), sizeof(job.path) - 1);
+    return false;
+  }
+  snprintf(job.path, sizeof(job.path), "%s", checked->arguments.path);
+  const struct backend_ops *ops = checked->backend.ops;
+  CHECK_EQ(ops->load_model(checked->backend.self, os_now(), &job), ERR_OK);
+  struct backend_loaded_model loaded;
+  while (ops->poll_loaded(checked->backend.self, os_now(), &loaded, 1) == 0) {
+    wait_for_backend(checked);
+  }
+  if (loaded.status != ACTION_SUCCESS) {
+    error_text_set(error, "%s",
+                   loaded.reason[0] != '\0' ? loaded.reason
+                                            : action_status_text((int)loaded.status));
+    return false;
+  }
+  checked->spec = loaded.spec;
+  return true;
+}
+
+/* One command, to its end. False: it failed. */
+static bool run(struct checked *checked, enum backend_engine engine, uint32_t batch_size,
+                const struct backend_io *io, struct duration *ret_duration) {
+  const struct backend_command command = {.command_id = ++checked->commands_count,
+                                          .engine = engine,
+                                          .batch_size = batch_size,
+                                          .pages = checked->pages,
+                                          .io = io};
+  const struct backend_ops *ops = checked->backend.ops;
+  ops->submit(checked->backend.self, os_now(), &command);
+  struct backend_completion completion;
+  while (ops->poll(checked->backend.self, os_now(), &completion, 1) == 0) {
+    wait_for_backend(checked);
+  }
+  *ret_duration = instant_since(completion.end, completion.begin);
+  return completion.status == ACTION_SUCCESS;
+}
+
+/* ---- measurements ---------------------------------------------------------------------------- */
+
+struct durations {
+  int64_t ns[EXECUTIONS_MAX];
+  uint32_t count;
+};
+
+static int compare(const void *a, const void *b) {
+  const int64_t x = *(const int64_t *)a;
+  const int64_t y = *(const int64_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* Sorted by now; the smallest that so large a share does not exceed. */
+static double percentile_ms(const struct durations *durations, double share) {
+  const double rank = ceil(share * (double)durations->count);
+  const uint32_t index = rank < 1.0 ? 0 : (uint32_t)rank - 1;
+  return (double)durations->ns[index] / (double)NS_PER_MS;
+}
+
+static bool measure_load(struct checked *checked, struct durations *ret) {
+  const struct backend_ops *ops = checked->backend.ops;
+  ret->count = 0;
+  for (uint32_t i = 0; i < LOADS; i++) {
+    struct duration duration;
+    if (i > 0) {
+      ops->evict(checked->backend.self, os_now(), 0, 0, checked->pages,
+                 checked->spec.weights_pages);
+    }
+    if (!run(checked, BACKEND_ENGINE_LOAD, 0, NULL, &duration)) {
+      return false;
+    }
+    ret->ns[ret->count++] = duration.ns;
+  }
+  qsort(ret->ns, ret->count, sizeof(ret->ns[0]), compare);
+  return true;
+}
+
+static bool measure_execute(struct checked *checked, uint32_t batch_size, struct durations *ret) {
+  const struct backend_io io = {.inputs = NULL};
+  struct duration duration;
+  ret->count = 0;
+  if (!run(checked, BACKEND_ENGINE_INPUT, batch_size, &io, &duration)) {
+    return false;
+  }
+  const struct instant begin = os_now();
+  const struct duration limit = duration_s((int64_t)checked->arguments.seconds);
+  while (ret->count < EXECUTIONS_MAX &&
+         (ret->count < EXECUTIONS_MIN || instant_since(os_now(), begin).ns < limit.ns)) {
+    if (!run(checked, BACKEND_ENGINE_EXECUTE, batch_size, NULL, &duration)) {
+      return false;
+    }
+    ret->ns[ret->count++] = duration.ns;
+  }
+  qsort(ret->ns, ret->count, sizeof(ret->ns[0]), compare);
+  return run(checked, BACKEND_ENGINE_OUTPUT, batch_size, &io, &duration);
+}
+
+/* What a package says that a spec does not; silent where there is none (an emulated model). */
+static void print_workspace(const struct checked *checked) {
+  struct loaded_package package;
+  if (loader_open(checked->arguments.path, &package, NULL) != ERR_OK) {
+    return;
+  }
+  for (uint32_t i = 0; i < package.plan->batch_kinds; i++) {
+    const struct plan_batch *batch = &package.plan->batches[i];
+    printf("  workspace b%-3u planned %" PRIu64 " bytes, %" PRIu64 " without sharing\n",
+           batch->batch_size, batch->workspace_bytes, batch->naive_bytes);
+  }
+  loader_close(&package);
+}
+
+static bool report(struct checked *checked) {
+  static struct durations durations;
+  const struct model_spec *spec = &checked->spec;
+  const bool is_table = checked->arguments.wants_row;
+  if (!measure_load(checked, &durations)) {
+    return false;
+  }
+  if (is_table) {
+    printf("%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%.6f", spec->name, spec->input_bytes,
+           spec->output_bytes, spec->weights_bytes, percentile_ms(&durations, 0.5));
+  } else {
+    printf("%s on %s\n", spec->name, checked->gpu.name);
+    printf("  input         %" PRIu64 " bytes\n  output        %" PRIu64 " bytes\n",
+           spec->input_bytes, spec->output_bytes);
+    print_workspace(checked);
+    printf("  weights       %" PRIu64 " bytes in %u pages\n", spec->weights_bytes,
+           spec->weights_pages);
+    printf("  transfer      p50 %.3f ms, worst of %u %.3f ms, %.2f GB/s\n",
+           percentile_ms(&durations, 0.5), durations.count, percentile_ms(&durations, 1.0),
+           (double)spec->weights_bytes / 1e6 / percentile_ms(&durations, 0.5));
+  }
+  for (uint32_t i = 0; i < spec->batch_kinds; i++) {
+    const uint32_t batch_size = spec->batch_sizes[i];
+    if (checked->arguments.batch != 0 && checked->arguments.batch != batch_size) {
+      continue;
+    }
+    if (!measure_execute(checked, batch_size, &durations)) {
+      return false;
+    }
+    if (is_table) {
+      printf("\t%.6f", percentile_ms(&durations, 0.5));
+    } else {
+      printf("  execute b%-3u  p50 %.3f ms, p99 %.3f ms, p99.99 %.3f ms of %u, %.1f requests/s\n",
+             batch_size, percentile_ms(&durations, 0.5), percentile_ms(&durations, 0.99),
+             percentile_ms(&durations, 0.9999), durations.count,
+             1000.0 * batch_size / percentile_ms(&durations, 0.5));
+    }
+  }
+  if (is_table) {
+    printf("\n");
+  }
+  return true;
+}
+
+/* ---- an answer ------------------------------------------------------------------------------- */
+
+/* The greatest of what looks like a classifier's scores. */
+static void print_top(const struct checked *checked, const unsigned char *output) {
+  const uint64_t count = checked->spec.output_bytes / sizeof(float);
+  if (checked->spec.output_bytes % sizeof(float) != 0 || count < CLASSES_MIN) {
+    return;
+  }
+  float *scores = calloc(count, sizeof(*scores));
+  CHECK(scores != NULL);
+  memcpy(scores, output, count * sizeof(*scores));
+  printf("  top %d        ", TOP);
+  for (int i = 0; i < TOP; i++) {
+    uint64_t best = 0;
+    for (uint64_t j = 1; j < count; j++) {
+      best = scores[j] > scores[best] ? j : best;
+    }
+    printf("%s%" PRIu64 " (%g)", i == 0 ? "" : ", ", best, (double)scores[best]);
+    scores[best] = -INFINITY;
+  }
+  printf("\n");
+  free(scores);
+}
+
+static bool answer(struct checked *checked, struct error_text *error) {
+  char *input = NULL;
+  size_t bytes = 0;
+  const char *path = checked->arguments.input;
+  if (path != NULL && file_read(path, (size_t)1 << 31, &input, &bytes, error) != ERR_OK) {
+    return false;
+  }
+  if (path != NULL && bytes != checked->spec.input_bytes) {
+    error_text_set(error, "%s: has %zu bytes, the model's input has %" PRIu64, path, bytes,
+                   checked->spec.input_bytes);
+    free(input);
+    return false;
+  }
+  const void *inputs[1] = {input};
+  unsigned char *output = calloc(1, checked->spec.output_bytes + 1);
+  CHECK(output != NULL);
+  const struct backend_io io = {.inputs = inputs, .outputs = output};
+  bool is_done = true;
+  for (int engine = BACKEND_ENGINE_INPUT; engine <= BACKEND_ENGINE_OUTPUT && is_done; engine++) {
+    struct duration duration;
+    is_done = run(checked, (enum backend_engine)engine, 1, &io, &duration);
+  }
+  if (!is_done) {
+    error_text_set(error, "%s: the execution failed", checked->arguments.path);
+  } else if (checked->arguments.output != NULL) {
+    is_done = file_write_atomically(checked->arguments.output, output, checked->spec.output_bytes,
+                                    error) == ERR_OK;
+  }
+  if (is_done && !checked->arguments.wants_row) {
+    print_top(checked, output);
+  }
+  free(output);
+  free(input);
+  return is_done;
+}
+
+static bool check(struct checked *checked, struct error_text *error) {
+  const char *name = checked->arguments.backend;
+  const bool is_cpu = strcmp(name, "cpu") == 0;
+  if (!is_cpu && strcmp(name, "emulated") != 0) {
+    error_text_set(error, "--backend: '%s' is not built in; give cpu or emulated", name);
+    return false;
+  }
+  if (!(is_cpu ? open_cpu(checked, error) : open_emulated(checked, error))) {
+    return false;
+  }
+  checked->backend.ops->gpu(checked->backend.self, 0, &checked->gpu);
+  if (!load_model(checked, error)) {
+    return false;
+  }
+  checked->pages = calloc(checked->spec.weights_pages + 1, sizeof(*checked->pages));
+  CHECK(checked->pages != NULL);
+  if (checked->spec.weights_pages > checked->gpu.pages) {
+    error_text_set(error, "%s: its weights need %u pages; raise --pages", checked->arguments.path,
+                   checked->spec.weights_pages);
+    return false;
+  }
+  for (uint32_t i = 0; i < checked->spec.weights_pages; i++) {
+    checked->pages[i] = i;
+  }
+  if (!report(checked)) {
+    error_text_set(error, "%s: an execution failed", checked->arguments.path);
+    return false;
+  }
+  const bool wants_answer = checked->arguments.input != NULL || checked->arguments.output != NULL;
+  return !wants_answer || answer(checked, error);
+}
+
+int main(int argc, char **argv) {
+  struct checked checked = {.event = {.fd = -1}};
+  const int outcome = parse(argc, argv, &checked.arguments);
+  if (outcome != 0) {
+    return outcome - 1;
+  }
+  struct error_text error = {.text = ""};
+  if (os_event_init(&checked.event) != ERR_OK) {
+    log_usage_error(PROGRAM, "no descriptor left; raise ulimit -n");
+    return 1;
+  }
+  const bool is_done = check(&checked, &error);
+  if (!is_done) {
+    log_usage_error(PROGRAM, "%s", error.text);
+  }
+  if (checked.backend.ops != NULL) {
+    checked.backend.ops->destroy(checked.backend.self);
+  }
+  free(checked.pages);
+  os_event_finish(&checked.event);
+  return is_done ? 0 : 2;
+}
