@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#ifdef CLOCKWORK_HAS_CUDA
+#include "backend/cuda/cuda.h"
+#endif
 #include "os/memory.h"
 
 static bool is_always_usable(void) {
@@ -11,6 +14,9 @@ static bool is_always_usable(void) {
 }
 
 const struct backend_kind backend_kinds[] = {
+#ifdef CLOCKWORK_HAS_CUDA
+    {"cuda", "the NVIDIA GPUs of this machine", cuda_is_usable, cuda_setup_create},
+#endif
     {"cpu", "compiled models on this machine's cores", cpu_is_usable, cpu_setup_create},
     {"emulated", "GPUs that take the time a profile says and compute nothing", is_always_usable,
      emulated_create},

@@ -49,6 +49,10 @@ void worker_backend_destroy(struct worker_backend *backend);
 enum err cpu_setup_create(const struct backend_request *request, struct worker_backend *ret_backend,
                           struct error_text *ret_error);
 
+/* cuda_setup.c; only where the backend was built */
+enum err cuda_setup_create(const struct backend_request *request,
+                           struct worker_backend *ret_backend, struct error_text *ret_error);
+
 /* emulated_setup.c */
 enum err emulated_create(const struct backend_request *request, struct worker_backend *ret_backend,
                          struct error_text *ret_error);

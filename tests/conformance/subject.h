@@ -27,7 +27,7 @@ struct conformance_subject {
 };
 
 /* X(name): conformance_open_NAME() is tested. */
-#define CONFORMANCE_SUBJECTS(X) X(emulated) X(cpu)
+#define CONFORMANCE_SUBJECTS(X) X(emulated) X(cpu) X(cuda)
 
 /* False if this machine can't run it (no such device): its tests are skipped, and say so. */
 #define CONFORMANCE_DECLARE_(name)                                                                 \

@@ -1,0 +1,71 @@
+/* Convolutions through cuDNN's graph interface: with bias, residual and activation in one kernel
+ * where an engine has them, or the bare sum.
+ *
+ * A way to run one is an engine of cuDNN with settings for its knobs, kept as a short text: what a
+ * search found can be written down and had again without a search (choices.h).
+ *
+ * Thread: the loader's, with the device entered.
+ */
+#ifndef CLOCKWORK_BACKEND_CUDA_CONVOLUTION_H
+#define CLOCKWORK_BACKEND_CUDA_CONVOLUTION_H
+
+#include "backend/cuda/emit.h"
+
+enum {
+  CONVOLUTION_AXES_MAX = 2 + PLAN_SPATIAL_MAX,
+  CONVOLUTION_TEXT_BYTES = 160,
+};
+
+/* Everything that an engine's fitness and speed depend on. All zero where unused: compared as
+ * bytes. */
+struct convolution_problem {
+  uint32_t type;      /* enum plan_type */
+  uint32_t precision; /* enum plan_precision */
+  uint32_t axes;      /* 4 or 5: one spatial axis is made two */
+  uint32_t alignment_bytes;
+  int64_t x_dims[CONVOLUTION_AXES_MAX];
+  int64_t x_strides[CONVOLUTION_AXES_MAX];
+  int64_t w_dims[CONVOLUTION_AXES_MAX];
+  int64_t w_strides[CONVOLUTION_AXES_MAX];
+  int64_t y_dims[CONVOLUTION_AXES_MAX];
+  int64_t y_strides[CONVOLUTION_AXES_MAX];
+  int64_t z_strides[CONVOLUTION_AXES_MAX]; /* of the residual */
+  int64_t before[PLAN_SPATIAL_MAX];
+  int64_t after[PLAN_SPATIAL_MAX];
+  int64_t strides[PLAN_SPATIAL_MAX];
+  int64_t dilations[PLAN_SPATIAL_MAX];
+  uint32_t has_bias;
+  uint32_t has_residual;
+  uint32_t residual_last;
+  uint32_t activation; /* enum plan_activation_kind */
+  float alpha;
+  float beta;
+};
+
+/* The operation with all that is fused into it, or, is_bare, its sum alone. */
+void convolution_problem_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
+                            struct convolution_problem *ret_problem);
+
+/* What cuDNN's heuristics propose, best guess first, of engines that keep the precision and give
+ * the same result every time. Engines that are compiled when first used (about a second each) only
+ * with `compiled`. Returns how many; 0 also when cuDNN can't fuse this. */
+uint32_t convolution_propose(const struct device *device, const struct convolution_problem *problem,
+                             bool compiled, char (*ret_texts)[CONVOLUTION_TEXT_BYTES],
+                             uint32_t capacity);
+
+struct convolution;
+
+/* Prepares one way; NULL: this cuDNN on this device can't (a text from another version, say), or it
+ * needs more than DEVICE_SCRATCH_BYTES. */
+struct convolution *convolution_create(const struct device *device,
+                                       const struct convolution_problem *problem, const char *text);
+
+/* Accepts NULL. */
+void convolution_destroy(const struct device *device, struct convolution *convolution);
+
+/* bias, residual: 0 where the problem has none. Launches on the device's stream. */
+CUresult convolution_run(const struct device *device, const struct convolution *convolution,
+                         CUdeviceptr x, CUdeviceptr w, CUdeviceptr y, CUdeviceptr bias,
+                         CUdeviceptr residual, CUdeviceptr scratch);
+
+#endif

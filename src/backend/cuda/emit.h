@@ -1,0 +1,89 @@
+/* Operations of a plan as launches on a stream.
+ *
+ * emit_program() is run a few times per model and batch size: once in the open, so that every
+ * module is loaded and every error shows; once captured, to be measured; and once captured for each
+ * instance, whose weights lie elsewhere. It decides nothing: how convolutions and products are run
+ * was chosen before (choices.h).
+ *
+ * Thread: the loader's, with the device entered.
+ */
+#ifndef CLOCKWORK_BACKEND_CUDA_EMIT_H
+#define CLOCKWORK_BACKEND_CUDA_EMIT_H
+
+#include "backend/cuda/device.h"
+#include "os/error_text.h"
+#include "package/plan.h"
+
+struct choice; /* choices.h */
+
+struct emit {
+  const struct device *device;
+  CUstream stream;
+  const struct plan *plan;
+  const struct plan_batch *batch;
+  CUdeviceptr places[PLAN_WORKSPACE + 1]; /* by enum plan_place */
+  CUdeviceptr scratch;                    /* DEVICE_SCRATCH_BYTES */
+  const struct choice *choices;           /* one per operation */
+};
+
+/* An emitter for `area` and weights at `weights`. */
+void emit_init(struct emit *emit, const struct device *device, CUstream stream,
+               const struct plan *plan, const struct plan_batch *batch,
+               const struct device_area *area, CUdeviceptr weights, const struct choice *choices);
+
+/* All operations in order, and around them the frame of every graph: inputs out of the io slot that
+ * the area's cell names, outputs into it, and the two time stamps. ERR_UNSUPPORTED, ERR_IO:
+ * `ret_error` names the operation. */
+MUST_USE enum err emit_program(const struct emit *emit, const struct device_area *area,
+                               struct error_text *ret_error);
+
+/* One of them alone. */
+CUresult emit_op(const struct emit *emit, uint32_t op_index);
+
+/* Whether emit_program() knows an operation at all; false: `ret_error` names it and what lacks. */
+bool emit_supports(const struct plan_batch *batch, uint32_t op_index, struct error_text *ret_error);
+
+/* ---- for the parts of this folder -------------------------------------------------------------
+ */
+
+/* Of the tensor's first element; 0 for PLAN_NONE. */
+CUdeviceptr emit_address(const struct emit *emit, uint32_t tensor);
+const struct plan_tensor *emit_tensor(const struct emit *emit, uint32_t tensor);
+
+/* Tensor index of the operation's input or output, PLAN_NONE if absent or beyond its count. */
+uint32_t emit_input(const struct plan_op *op, uint32_t index);
+uint32_t emit_output(const struct plan_op *op, uint32_t index);
+
+/* A launch over `count` threads. */
+CUresult emit_launch(const struct emit *emit, enum device_kernel kernel, uint64_t count,
+                     const void *parameters);
+
+/* One operation each, by kind. */
+CUresult emit_pointwise(const struct emit *emit, const struct plan_op *op);
+CUresult emit_transpose(const struct emit *emit, const struct plan_op *op);
+CUresult emit_concat(const struct emit *emit, const struct plan_op *op);
+CUresult emit_slice(const struct emit *emit, const struct plan_op *op);
+CUresult emit_pad(const struct emit *emit, const struct plan_op *op);
+CUresult emit_gather(const struct emit *emit, const struct plan_op *op);
+CUresult emit_reduce(const struct emit *emit, const struct plan_op *op);
+CUresult emit_softmax(const struct emit *emit, const struct plan_op *op);
+CUresult emit_normalize(const struct emit *emit, const struct plan_op *op);
+CUresult emit_lrn(const struct emit *emit, const struct plan_op *op);
+CUresult emit_pool(const struct emit *emit, const struct plan_op *op);
+CUresult emit_resize(const struct emit *emit, const struct plan_op *op);
+/* A convolution, transposed or not, by this backend's own kernels. */
+CUresult emit_own_conv(const struct emit *emit, const struct plan_op *op);
+/* If the convolution `op_index` can read the image that an operation before it only reorders, and
+ * nobody else needs the reordered one: that operation; else PLAN_NONE. */
+uint32_t emit_stem_source(const struct emit *emit, uint32_t op_index);
+/* That convolution, from the image that operation `source` reads. */
+CUresult emit_stem(const struct emit *emit, const struct plan_op *op, uint32_t source);
+/* Whether emit_own_conv() has a kernel that is made for it. */
+bool emit_is_depthwise(const struct emit *emit, const struct plan_op *op);
+CUresult emit_own_matmul(const struct emit *emit, const struct plan_op *op);
+/* act(x + bias + residual) over a CHANNELS_LAST image or a matrix that holds x: what a library left
+ * undone. Any of bias and residual may be PLAN_NONE. */
+CUresult emit_epilogue(const struct emit *emit, uint32_t data, uint32_t bias, uint32_t residual,
+                       const struct plan_activation *activation, bool residual_last);
+
+#endif

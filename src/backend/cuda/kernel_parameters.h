@@ -1,0 +1,321 @@
+/* What the host hands to this backend's own kernels: read by the C code that launches them and by
+ * nvcc, which compiles them.
+ *
+ * Each struct is one kernel's single argument and below 4 KiB. Addresses are of device memory and
+ * final: a kernel is captured into a graph once per instance. Strides and counts are in elements.
+ * `axes` lists are collapsed by the host (see views.h): neighbouring axes that lie as one are one,
+ * the last is the fastest of the output.
+ */
+#ifndef CLOCKWORK_BACKEND_CUDA_KERNEL_PARAMETERS_H
+#define CLOCKWORK_BACKEND_CUDA_KERNEL_PARAMETERS_H
+
+#include <stdint.h>
+
+#include "package/plan.h"
+
+enum { KERNEL_AXES_MAX = PLAN_RANK_MAX, KERNEL_THREADS = 256 };
+
+/* Shared with the host while a graph runs, in pinned memory. */
+struct kernel_cell {
+  uint64_t input_address;  /* host, before the launch: the io slot's memory */
+  uint64_t output_address; /* likewise */
+  uint64_t begin_ns;       /* device, on its %globaltimer */
+  uint64_t end_ns;
+  uint32_t sequence; /* host counts up before a launch */
+  uint32_t is_done;  /* device writes `sequence` here, last of all */
+};
+
+/* First and last node of every graph: bytes between the io slot and where the graph works. */
+struct kernel_frame {
+  uint64_t cell; /* device address of a struct kernel_cell */
+  uint64_t fixed;
+  uint64_t bytes;
+};
+
+/* An input from pinned memory into its io slot. */
+struct kernel_copy_in {
+  uint64_t from;
+  uint64_t to;
+  uint64_t bytes; /* a multiple of 16 */
+};
+
+/* Writes %globaltimer and then `sequence`: how the two clocks are compared. */
+struct kernel_ping {
+  uint64_t cell;
+};
+
+struct kernel_fill {
+  uint64_t address;
+  uint64_t bytes; /* a multiple of 4 */
+  uint32_t seed;
+};
+
+struct kernel_copy {
+  uint64_t from;
+  uint64_t to;
+  uint64_t count;
+  uint32_t axes;
+  uint32_t element_bytes; /* 1, 2, 4, 8 or 16 */
+  uint32_t dims[KERNEL_AXES_MAX];
+  int64_t from_strides[KERNEL_AXES_MAX];
+  int64_t to_strides[KERNEL_AXES_MAX];
+};
+
+struct kernel_operand {
+  uint64_t address;
+  uint32_t type;
+  uint32_t is_contiguous; /* stride 1 or 0 on the last axis of a vectorised launch */
+  int64_t strides[KERNEL_AXES_MAX];
+};
+
+/* Operands of a step as bytes: 0 .. 23 an earlier step, or one of these. */
+enum {
+  KERNEL_OPERAND_NONE = 255,
+  KERNEL_OPERAND_NUMBER = 254,
+  KERNEL_OPERAND_PREVIOUS = 253, /* the step just before */
+  KERNEL_OPERAND_INPUT = 64,     /* + its index */
+};
+
+struct kernel_step {
+  uint8_t scalar;
+  uint8_t type; /* of the value */
+  uint8_t activation;
+  uint8_t operands[3];
+  uint8_t compute_type; /* the step's own */
+  uint8_t operand_type; /* of operand a, for casts */
+  float alpha;
+  float beta;
+  double numbers[3];
+};
+
+struct kernel_pointwise {
+  uint64_t to;
+  uint64_t count; /* elements, or groups of four */
+  uint32_t to_type;
+  uint32_t inputs_count;
+  uint32_t steps_count;
+  uint32_t axes;
+  uint32_t dims[KERNEL_AXES_MAX];
+  int64_t to_strides[KERNEL_AXES_MAX];
+  struct kernel_operand inputs[PLAN_POINTWISE_INPUTS];
+  struct kernel_step steps[PLAN_POINTWISE_STEPS];
+};
+
+/* act(x + bias + residual) in place behind a library's convolution or product. */
+struct kernel_epilogue {
+  uint64_t data;
+  uint64_t bias; /* 0: none */
+  uint64_t residual;
+  uint64_t rows;
+  uint32_t columns;
+  uint32_t data_pitch;
+  uint32_t residual_pitch;
+  uint32_t type;
+  uint32_t activation;
+  uint32_t residual_last;
+  float alpha;
+  float beta;
+};
+
+/* Images in either layout and in up to three dimensions; unused ones have size 1. */
+struct kernel_image {
+  uint64_t address;
+  uint32_t spatial[3];
+  int64_t batch_stride;
+  int64_t channel_stride;
+  int64_t strides[3];
+};
+
+struct kernel_window {
+  struct kernel_image from;
+  struct kernel_image to;
+  uint64_t count; /* of the output */
+  uint32_t type;
+  uint32_t channels; /* of the output */
+  uint32_t is_channels_last;
+  int32_t kernel[3];
+  int32_t stride[3];
+  int32_t dilation[3];
+  int32_t before[3];
+};
+
+struct kernel_pool {
+  struct kernel_window window;
+  uint32_t kind;
+  uint32_t p;
+  uint32_t count_padding;
+  int32_t declared_end[3]; /* MEAN with count_padding: position behind the padded image */
+};
+
+struct kernel_conv {
+  struct kernel_window window;
+  uint64_t weights;
+  int64_t weight_strides[5]; /* K, C/groups, then spatial */
+  uint64_t bias;
+  struct kernel_image residual; /* address 0: none */
+  uint32_t channels_in_group;
+  uint32_t channels_out_group;
+  uint32_t residual_last;
+  uint32_t activation;
+  float alpha;
+  float beta;
+};
+
+/* The first convolution of an image network; see stem.cuh. */
+struct kernel_stem {
+  uint64_t from; /* planes of single floats */
+  uint64_t to;   /* CHANNELS_LAST */
+  uint64_t filters;
+  uint64_t bias;
+  int64_t batch_stride;
+  int64_t channel_stride;
+  int64_t row_stride;
+  uint32_t stretches; /* of a row of the output */
+  uint32_t stretches_count;
+  int32_t to_height;
+  int32_t to_width;
+  int32_t to_pitch;
+  int32_t channels;
+  uint32_t height;
+  uint32_t width;
+  uint32_t filters_count;
+  uint32_t filters_offset; /* in shared memory, bytes */
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t before[2];
+  uint32_t activation;
+  float alpha;
+  float beta;
+};
+
+struct kernel_reduce {
+  uint64_t from;
+  uint64_t to;
+  uint32_t type;
+  uint32_t kind;
+  uint32_t last_index;
+  uint32_t activation;
+  float alpha;
+  float beta;
+  uint64_t outputs;
+  uint64_t reduced;
+  uint32_t axes; /* of the output */
+  uint32_t reduced_axes;
+  uint32_t dims[KERNEL_AXES_MAX];
+  int64_t from_strides[KERNEL_AXES_MAX];
+  int64_t to_strides[KERNEL_AXES_MAX];
+  uint32_t reduced_dims[KERNEL_AXES_MAX];
+  int64_t reduced_strides[KERNEL_AXES_MAX];
+};
+
+/* Rows of `length` elements `stride` apart: outer x inner of them. */
+struct kernel_softmax {
+  uint64_t from;
+  uint64_t to;
+  uint32_t type;
+  uint32_t length;
+  uint64_t rows;
+  uint64_t inner;
+  uint32_t logarithm;
+  uint32_t hard;
+};
+
+struct kernel_norm {
+  uint64_t from;
+  uint64_t to;
+  uint64_t scale; /* 0: none */
+  uint64_t shift;
+  uint64_t rows;
+  uint64_t length;
+  uint32_t type;
+  uint32_t rms;
+  uint32_t groups; /* GROUP_NORM: of channels, else 0 */
+  uint32_t group_channels;
+  uint64_t channel_length; /* elements of a channel */
+  float epsilon;
+};
+
+struct kernel_lrn {
+  uint64_t from;
+  uint64_t to;
+  uint64_t count;
+  uint64_t inner; /* elements between neighbouring channels when ROW_MAJOR */
+  uint32_t type;
+  uint32_t channels;
+  uint32_t from_pitch; /* CHANNELS_LAST, else 0 */
+  uint32_t to_pitch;
+  uint32_t size;
+  float alpha;
+  float beta;
+  float bias;
+};
+
+struct kernel_pad {
+  uint64_t from;
+  uint64_t to;
+  uint64_t count;
+  uint32_t rank;
+  uint32_t element_bytes;
+  uint32_t mode;
+  uint32_t dims_from[KERNEL_AXES_MAX];
+  uint32_t dims_to[KERNEL_AXES_MAX];
+  int32_t before[KERNEL_AXES_MAX];
+  uint8_t fill[8]; /* one element, unless is_half */
+  uint32_t is_half;
+  float half_fill;
+};
+
+/* GATHER: outer x indices x inner. */
+struct kernel_gather {
+  uint64_t from;
+  uint64_t indices;
+  uint64_t to;
+  uint64_t count;
+  uint64_t inner;
+  uint64_t indices_count;
+  uint64_t axis_length;
+  uint32_t index_type;
+  uint32_t element_bytes;
+};
+
+struct kernel_resize {
+  uint64_t from;
+  uint64_t to;
+  uint64_t count;
+  uint32_t type;
+  uint32_t rank;
+  uint32_t mode;
+  uint32_t coordinates;
+  uint32_t rounding;
+  uint32_t exclude_outside;
+  float cubic_a;
+  uint32_t dims_from[KERNEL_AXES_MAX];
+  uint32_t dims_to[KERNEL_AXES_MAX];
+  uint32_t order[KERNEL_AXES_MAX]; /* axes, the fastest of the output last */
+  int64_t from_strides[KERNEL_AXES_MAX];
+  int64_t to_strides[KERNEL_AXES_MAX];
+  float scales[KERNEL_AXES_MAX];
+};
+
+/* A product that no library call fits: batches by strides. */
+struct kernel_matmul {
+  uint64_t a;
+  uint64_t b;
+  uint64_t to;
+  uint64_t bias;
+  uint64_t residual;
+  uint32_t type;
+  uint32_t m, n, k;
+  int64_t a_row, a_column, b_row, b_column;
+  uint32_t axes;
+  uint64_t batches;
+  uint32_t dims[KERNEL_AXES_MAX];
+  int64_t a_strides[KERNEL_AXES_MAX];
+  int64_t b_strides[KERNEL_AXES_MAX];
+  float scale;
+  uint32_t activation;
+  float alpha;
+  float beta;
+};
+
+#endif
