@@ -29,6 +29,10 @@ help: ## this list
 setup: ## install the Debian packages that build and demo need
 	sh scripts/setup.sh build
 
+.PHONY: setup-cuda
+setup-cuda: ## cuDNN's headers, from PyPI, where only they lack for the CUDA backend
+	sh scripts/setup_cuda.sh
+
 .PHONY: build
 build: ## worker, controller, client and the tools, in CLOCKWORK_BUILD (default build)
 	@cmake --preset release -B "$(CLOCKWORK_BUILD)" --log-level=WARNING >/dev/null

@@ -1,0 +1,63 @@
+#!/bin/sh
+# What can only be checked on a machine with an NVIDIA GPU, in one run:
+#
+#   scripts/gpu_check.sh [BUILD] [PACKAGE...]
+#
+# The conformance suite, every operation against its reference, both once more under
+# compute-sanitizer, then the timings of the packages and of PyTorch for its ResNet50 in the same run.
+# Writes all of it into bench/results/cuda-DATE.txt, beside the card, the driver and the commit, and
+# ends with 1 if a check failed. BUILD is the folder with the programs (default build).
+# Where there is no GPU it says "skipped: no CUDA device" and ends with 77.
+set -u
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+build=${1:-$top/build}
+[ $# -gt 0 ] && shift
+if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >/dev/null 2>&1; then
+  echo "skipped: no CUDA device"
+  exit 77
+fi
+
+results=${GPU_CHECK_RESULTS:-$top/bench/results}
+mkdir -p "$results"
+file=$results/cuda-$(date -u +%Y-%m-%d).txt
+failures=0
+
+# check NAME COMMAND...: the end of its output goes into the file, its status counts.
+check() {
+  name=$1
+  shift
+  echo "== $name" >>"$file"
+  log=$(mktemp)
+  if timeout 300 "$@" >"$log" 2>&1; then
+    outcome=passed
+  else
+    outcome=FAILED
+    failures=$((failures + 1))
+  fi
+  grep -v 'OK \]\|RUN  ' "$log" | tail -n 40 >>"$file"
+  echo "$name: $outcome" | tee -a "$file"
+  rm -f "$log"
+}
+
+commit=$(git -C "$top" rev-parse --short HEAD 2>/dev/null || echo unknown)
+{
+  echo "# $(date -u +%Y-%m-%d), commit $commit: scripts/gpu_check.sh $*"
+  nvidia-smi --query-gpu=name,driver_version,clocks.max.sm --format=csv,noheader
+} >>"$file"
+
+check conformance "$build/tests/conformance_conformance_test_backend"
+check operations "$build/tests/unit_backend_test_cuda_operations"
+if command -v compute-sanitizer >/dev/null; then
+  check 'operations, memcheck' compute-sanitizer --tool memcheck --error-exitcode 1 \
+    "$build/tests/unit_backend_test_cuda_operations"
+else
+  echo 'operations, memcheck: skipped: no compute-sanitizer' | tee -a "$file"
+fi
+for package in "$@"; do
+  check "timings of $package" "$build/bench/bench_cuda" "$package"
+done
+check 'timings of PyTorch' python3 "$top/bench/cuda_peers.py"
+
+echo "$failures failed; see $file"
+[ "$failures" -eq 0 ]
