@@ -106,12 +106,24 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
+/* Slow GPUs more often than the rest, and then a connection that breaks: a controller that comes
+ * back while work goes on that it knows nothing of is where it has most to get wrong. */
+static enum fault_kind draw_kind(struct prng *prng, const struct fault *last) {
+  enum { SLOW_MORE = 3 };
+  const uint32_t kind = draw(prng, 0, FAULT_KINDS_COUNT - 1 + SLOW_MORE);
+  const bool breaks = draw(prng, 0, 1) == 0;
+  if (last != NULL && last->kind == FAULT_SLOW && breaks) {
+    return FAULT_BREAK;
+  }
+  return kind < FAULT_KINDS_COUNT ? (enum fault_kind)kind : FAULT_SLOW;
+}
+
 static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
   switch ((int)kind) {
   case FAULT_LEAP:
     return draw(prng, 1, 3000);
-  case FAULT_SLOW:
-    return draw(prng, 1200, 4000);
+  case FAULT_SLOW: /* up to a GPU that is all but stopped */
+    return draw(prng, 1200, draw(prng, 0, 1) == 0 ? 4000 : 30000);
   case FAULT_CLOCK:
     return draw(prng, 50, 100);
   case FAULT_STALL:
@@ -124,10 +136,21 @@ static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
   }
 }
 
-/* Half of them short, as a cable that is moved; the longest just above what a silence may last. */
+/* As often below 3 ms, within which an execution goes on, as up to 30 ms, 300 ms, and just above
+ * what a silence may last. */
 static struct duration draw_length(struct prng *prng, enum fault_kind kind) {
-  const uint32_t most_ms = kind == FAULT_FLOOD ? 300 : draw(prng, 0, 1) == 0 ? 400 : 4500;
-  return duration_ms(draw(prng, 1, most_ms));
+  static const uint32_t MOST_US[] = {3000, 30000, 300000, 4500000};
+  const uint32_t length_us = draw(prng, 1000, MOST_US[draw(prng, 0, 3)]);
+  return duration_us(kind == FAULT_FLOOD && length_us > 300000 ? 300000 : length_us);
+}
+
+/* Most is found where one fault meets another: the same worker while the last one lasts. */
+static void strike_again(struct prng *prng, const struct fault *last, struct fault *fault) {
+  const int64_t most_ns = (PLAN_WARM_S + PLAN_LEVEL_S + PLAN_FAULTS_S - 5) * NS_PER_S;
+  const uint64_t within_ns = (uint64_t)last->lasts.ns + 20 * NS_PER_MS;
+  fault->worker = takes(fault->kind, 'w') ? last->worker : 0;
+  fault->at.ns = last->at.ns + (int64_t)prng_below(prng, within_ns);
+  fault->at.ns = fault->at.ns < most_ns ? fault->at.ns : most_ns;
 }
 
 static void draw_faults(struct fault_plan *plan, struct prng *prng) {
@@ -136,13 +159,16 @@ static void draw_faults(struct fault_plan *plan, struct prng *prng) {
   plan->faults_count = draw(prng, 1, PLAN_FAULTS_MAX);
   for (uint32_t i = 0; i < plan->faults_count; i++) {
     struct fault *fault = &plan->faults[i];
-    fault->kind = (enum fault_kind)draw(prng, 0, FAULT_KINDS_COUNT - 1);
+    fault->kind = draw_kind(prng, i == 0 ? NULL : &plan->faults[i - 1]);
     fault->worker = takes(fault->kind, 'w') ? draw(prng, 0, plan->workers - 1) : 0;
     fault->gpu = takes(fault->kind, 'g') ? draw(prng, 0, plan->gpus - 1) : 0;
     fault->amount = draw_amount(prng, fault->kind);
     fault->lasts = takes(fault->kind, 'd') ? draw_length(prng, fault->kind) : DURATION_ZERO;
     fault->at = duration_add(duration_s(PLAN_WARM_S + PLAN_LEVEL_S),
                              duration_us(draw(prng, 0, (PLAN_FAULTS_S - 5) * 1000000)));
+    if (i > 0 && draw(prng, 0, 1) == 0) {
+      strike_again(prng, &plan->faults[i - 1], fault);
+    }
     has_controller = has_controller || fault->kind == FAULT_CONTROLLER;
   }
   for (uint32_t i = 0; has_controller && i < plan->faults_count; i++) {
