@@ -5,6 +5,7 @@
 CLOCKWORK_BUILD ?= build
 PYTHON ?= /usr/bin/python3
 FUZZ_SECONDS ?= 60
+SEEDS ?= 10000
 
 # For the demo, from the environment or this command line: make demo DEMO_SECONDS=60
 DEMO_SECONDS ?= 180
@@ -67,6 +68,10 @@ san: ## all tests under ASan+UBSan, then under TSan
 fuzz: ## every fuzz target for FUZZ_SECONDS (default 60), from a new random seed
 	@$(PYTHON) scripts/check.py fuzz-long
 
+.PHONY: sim
+sim: ## faults in virtual time by SEEDS seeds (default 10000), over all cores, and the planted bugs
+	@$(PYTHON) scripts/check.py sim planted
+
 .PHONY: bench
 bench: build ## what the controller sustains and costs on this machine, then the parts alone
 	@cmake --build "$(CLOCKWORK_BUILD)"
@@ -89,4 +94,4 @@ columns: ## write the Python reader's column names from src/telemetry/events.def
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf "$(CLOCKWORK_BUILD)" "$(CLOCKWORK_BUILD)-asan" "$(CLOCKWORK_BUILD)-tsan" \
-	  "$(CLOCKWORK_BUILD)-fuzz" "$(CLOCKWORK_BUILD)-venv"
+	  "$(CLOCKWORK_BUILD)-fuzz" "$(CLOCKWORK_BUILD)-planted" "$(CLOCKWORK_BUILD)-venv"

@@ -30,6 +30,8 @@ FUZZ_MEMORY_MB = 2048
 # What is quick enough for every check; each tells its numbers on its last line.
 DIFFERENTIAL = ("node_tests.py", "random_graphs.py", "zoo_models.py", "real_models.py")
 RANDOM_GRAPHS_LONG = 2000
+# About 20 s of one core.
+FAULTS_SEEDS_CHECK = 200
 OUTPUT_LINES_SHOWN = 60
 CHECK_SECONDS_MAX = 20 * 60
 
@@ -197,6 +199,53 @@ def tier_sanitize(check):
     ctest(check, "asan", "unit|property|conformance|smoke")
 
 
+def tier_faults(check):
+    seeds(check, FAULTS_SEEDS_CHECK)
+
+
+def tier_planted(check):
+    """Bugs that the seeds must find: the test of the tester."""
+    counted(
+        check,
+        [
+            os.path.join(ROOT, "tests", "planted", "run.py"),
+            "--build",
+            f"{check.build_folder}-planted",
+        ],
+        "planted bugs",
+    )
+
+
+def tier_sim(check):
+    seeds(check, os.environ.get("SEEDS") or "10000")
+
+
+def seeds(check, last):
+    if check.build("release"):
+        program = os.path.join(check.folder("release"), "simulate_faults")
+        counted(
+            check,
+            [program, "--seeds", f"1..{last}", "--quiet", "--jobs", str(CORES)],
+            "simulate_faults",
+        )
+
+
+def counted(check, command, name):
+    """Runs what ends with "N passed, N failed, N skipped" and says by itself what failed."""
+    last = ""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            last = line.rstrip()
+            say(last)
+    match = re.fullmatch(r"(\d+) passed, (\d+) failed, \d+ skipped", last)
+    check.tally.passed += int(match.group(1)) if match else 0
+    failed = int(match.group(2)) if match else 0
+    for _ in range(failed):
+        check.tally.add(name, False)
+    if not failed and (process.returncode or not match):
+        check.tally.add(name, False)
+
+
 def tier_san_address(check):
     ctest(check, "asan", ".")
 
@@ -247,6 +296,8 @@ CHECK_TIERS = {
     "property": tier_property,
     "conformance": tier_conformance,
     "integration": tier_integration,
+    "faults": tier_faults,
+    "planted": tier_planted,
     "sanitize": tier_sanitize,
     "differential": tier_differential,
     "fuzz": tier_fuzz,
@@ -257,6 +308,7 @@ TIERS = {
     "san-thread": tier_san_thread,
     "differential-long": tier_differential_long,
     "fuzz-long": tier_fuzz_long,
+    "sim": tier_sim,
 }
 
 
