@@ -82,25 +82,32 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
   plan->is_steady = true;
   plan->is_open_loop = true;
   const uint32_t kind = draw(prng, 0, keeps_deadlines ? 9 : 5);
+  /* Each by itself: compilers choose the order of a call's arguments. */
+  const bool is_fixed = draw(prng, 0, 3) == 0;
+  const uint32_t slo_factor = draw(prng, 8, 60);
+  const uint32_t day_percent = draw(prng, 20, 60);
+  const uint32_t clients = draw(prng, 1, 4 * gpus);
+  const uint32_t concurrency = draw(prng, 1, 8);
   if (kind < 6) {
     snprintf(plan->workload, sizeof(plan->workload),
              "slo-exp-1 %s %" PRIu32 " %s %.3f %" PRIu32 " %d 1.5 mul 1000", model->name, copies,
-             draw(prng, 0, 3) == 0 ? "fixed" : "poisson", rps, draw(prng, 8, 60), 10000);
+             is_fixed ? "fixed" : "poisson", rps, slo_factor, 10000);
   } else if (kind < 8) {
     snprintf(plan->workload, sizeof(plan->workload), "azure 1 1 %.3f 1",
-             rps / load_rps * draw(prng, 20, 60) / 100.0);
+             rps / load_rps * day_percent / 100.0);
     pages = 1200;
     plan->is_steady = false;
   } else {
     plan->is_open_loop = false;
     snprintf(plan->workload, sizeof(plan->workload),
-             "simple-parametric %" PRIu32 " %" PRIu32 " %" PRIu32 " 0", copies,
-             draw(prng, 1, 4 * gpus), draw(prng, 1, 8));
+             "simple-parametric %" PRIu32 " %" PRIu32 " %" PRIu32 " 0", copies, clients,
+             concurrency);
     pages = 7 * copies;
   }
   /* All of it, or so little that weights come and go. */
   const uint32_t least = 60;
-  const uint32_t fits = pages * draw(prng, keeps_deadlines ? 20 : 110, 130) / 100 / gpus;
+  const uint32_t fits =
+      pages * draw(prng, keeps_deadlines ? 20 : 110, keeps_deadlines ? 110 : 130) / 100 / gpus;
   plan->pages = fits > least ? fits : least;
 }
 
@@ -109,7 +116,7 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
 /* Slow GPUs more often than the rest, and then a connection that breaks: a controller that comes
  * back while work goes on that it knows nothing of is where it has most to get wrong. */
 static enum fault_kind draw_kind(struct prng *prng, const struct fault *last) {
-  enum { SLOW_MORE = 3 };
+  enum { SLOW_MORE = 5 };
   const uint32_t kind = draw(prng, 0, FAULT_KINDS_COUNT - 1 + SLOW_MORE);
   const bool breaks = draw(prng, 0, 1) == 0;
   if (last != NULL && last->kind == FAULT_SLOW && breaks) {
@@ -123,7 +130,7 @@ static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
   case FAULT_LEAP:
     return draw(prng, 1, 3000);
   case FAULT_SLOW: /* up to a GPU that is all but stopped */
-    return draw(prng, 1200, draw(prng, 0, 1) == 0 ? 4000 : 30000);
+    return draw(prng, 0, 2) == 0 ? draw(prng, 1200, 4000) : draw(prng, 4000, 30000);
   case FAULT_CLOCK:
     return draw(prng, 50, 100);
   case FAULT_STALL:
@@ -140,7 +147,8 @@ static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
  * what a silence may last. */
 static struct duration draw_length(struct prng *prng, enum fault_kind kind) {
   static const uint32_t MOST_US[] = {3000, 30000, 300000, 4500000};
-  const uint32_t length_us = draw(prng, 1000, MOST_US[draw(prng, 0, 3)]);
+  const uint32_t least = kind == FAULT_SLOW ? 2 : 0; /* shorter ones are over before they show */
+  const uint32_t length_us = draw(prng, 1000, MOST_US[draw(prng, least, 3)]);
   return duration_us(kind == FAULT_FLOOD && length_us > 300000 ? 300000 : length_us);
 }
 
@@ -166,7 +174,10 @@ static void draw_faults(struct fault_plan *plan, struct prng *prng) {
     fault->lasts = takes(fault->kind, 'd') ? draw_length(prng, fault->kind) : DURATION_ZERO;
     fault->at = duration_add(duration_s(PLAN_WARM_S + PLAN_LEVEL_S),
                              duration_us(draw(prng, 0, (PLAN_FAULTS_S - 5) * 1000000)));
-    if (i > 0 && draw(prng, 0, 1) == 0) {
+    const bool is_alone = draw(prng, 0, 1) == 0;
+    const bool is_break =
+        i > 0 && plan->faults[i - 1].kind == FAULT_SLOW && fault->kind == FAULT_BREAK;
+    if (i > 0 && (!is_alone || is_break)) {
       strike_again(prng, &plan->faults[i - 1], fault);
     }
     has_controller = has_controller || fault->kind == FAULT_CONTROLLER;
