@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "scheduler/policy.h"
+#include "simulator/faults/check_books.h"
 #include "simulator/faults/inject.h"
 #include "simulator/faults/watch.h"
 
@@ -82,6 +83,9 @@ static void check_end(struct seed_run *run) {
   check_answers_at_end(run->watch.answers, now, controller_of(run)->runs_count);
   for (uint32_t i = 0; i < run->plan->workers; i++) {
     check_results_at_end(run->watch.results, now, i);
+    check_books_at_end(&run->watch.findings, now, controller_of(run)->scheduler,
+                       simulation_worker(run->simulation, i),
+                       simulation_models_count(run->simulation));
   }
   if (run->policy->keeps_deadlines && run->plan->is_steady) {
     check_goodput_at_end(&run->watch.goodput, now, run->plan->is_open_loop);
