@@ -1,6 +1,7 @@
 /* What the scheduler knows: models, GPUs, weights on GPUs, requests, actions under way.
  *
- * Shared by the files of this folder and by the policies, nobody else. Policies read all of it and
+ * Shared by the files of this folder and by the policies; beside them only checkers of tests and of
+ * the simulator read it. Policies read all of it and
  * change it only through the functions of policy.h.
  */
 #ifndef CLOCKWORK_SCHEDULER_STATE_H
