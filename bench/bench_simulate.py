@@ -30,7 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CASES = ("seed", "telemetry", "large", "gpus", "models")
 SEED_SECONDS = 300
 HOURS = 8
-COUNTED_REQUESTS = 60000
+COUNTED_REQUESTS = 20000
 
 
 def simulate(build, *arguments):
