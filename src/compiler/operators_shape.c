@@ -115,10 +115,11 @@ static void lower_unsqueeze(struct node *node) {
   }
   uint32_t mask = 0;
   for (uint32_t i = 0; i < count; i++) {
-    mask |= 1u << node_axis(node, numbers[i], rank);
-  }
-  if ((uint32_t)__builtin_popcount(mask) != count) {
-    node_malformed(node, "an axis is given twice");
+    const uint32_t bit = 1u << node_axis(node, numbers[i], rank);
+    if ((mask & bit) != 0) {
+      node_malformed(node, "an axis is given twice");
+    }
+    mask |= bit;
   }
   uint32_t dims[PLAN_RANK_MAX];
   uint32_t from = 0;

@@ -25,9 +25,9 @@ struct running {
 };
 
 static struct running start(const char *const *more) {
-  const char *arguments[24] = {"--listen", "127.0.0.1:0", "--name", "w1"};
+  const char *arguments[24] = {"--listen", "127.0.0.1:0", "--name", "w1", "--backend", "emulated"};
   for (size_t i = 0; more != NULL && more[i] != NULL; i++) {
-    arguments[4 + i] = more[i];
+    arguments[6 + i] = more[i];
   }
   alarm(PATIENCE_S);
   struct running running = {.program = program_start("worker", arguments)};
