@@ -202,7 +202,8 @@ static bool may_be_in_place(const struct emission *e, const struct graph_op *op,
   }
 }
 
-/* Whether nothing reads the input's memory after this operation, and no other input shares it. */
+/* Whether nothing reads the input's memory after this operation, and no other input shares it: only
+ * a program may read a value twice and write it in place, element by element. */
 static bool dies_here(const struct emission *e, const struct graph_op *op, uint32_t input,
                       uint32_t at, const uint32_t *storage_last) {
   const struct slot *slot = &e->slots[op->inputs[input]];
@@ -213,7 +214,8 @@ static bool dies_here(const struct emission *e, const struct graph_op *op, uint3
   }
   for (uint32_t j = 0; j < op->inputs_count; j++) {
     if (j != input && op->inputs[j] != GRAPH_NONE && !graph_is_constant(e->graph, op->inputs[j]) &&
-        e->slots[op->inputs[j]].storage == slot->storage && op->inputs[j] != op->inputs[input]) {
+        e->slots[op->inputs[j]].storage == slot->storage &&
+        (op->inputs[j] != op->inputs[input] || op->plan.kind != PLAN_OP_POINTWISE)) {
       return false;
     }
   }

@@ -169,7 +169,8 @@ static void lower_recurrent(struct node *node) {
       node->outputs[i] = outputs[i];
     }
   }
-  struct graph_op *op = graph_add_op(graph, (uint32_t)kind, 8, inputs, 3, outputs);
+  struct graph_op *op =
+      graph_add_op(graph, (uint32_t)kind, lstm ? 8 : 6, inputs, lstm ? 3 : 2, outputs);
   op->plan.recurrent = plan;
   graph_finish_op(graph, op);
 }
