@@ -4,6 +4,7 @@ One `Subject` has one scratch folder and serves one thread or process.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,9 @@ SECONDS_MAX = 300
 RELATIVE = 1e-4
 
 EXIT_USAGE = 2
+
+# How a refusal ends that comes from plan_check(): the compiler made a plan that it must not make.
+OWN_PLAN_REFUSED = re.compile(r"\(at '[^']*', batch size [1-9][0-9]*\)$")
 
 OK, UNSUPPORTED, FAILED = "passed", "unsupported", "failed"
 
@@ -62,6 +66,8 @@ class Subject:
         try:
             run(command)
         except Refused as refusal:
+            if OWN_PLAN_REFUSED.search(str(refusal)):
+                raise Wrong(f"the compiler's own plan is refused: {refusal}") from refusal
             raise Unsupported(str(refusal)) from refusal
 
     def run(self, inputs, outputs, batch=1, batched=True):
