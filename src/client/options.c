@@ -14,6 +14,7 @@ static const char PROGRAM[] = "client";
 
 static void print_help(void) {
   printf("Usage: client [address] [workload] [workload parameters (if required)]\n"
+         "       client [address] infer [model] ...: ask one model; client infer -h explains\n"
          "Available workloads with parameters:\n");
   const size_t bytes = workload_usage(NULL, 0) + 1;
   char *usage = malloc(bytes);

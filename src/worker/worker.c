@@ -133,7 +133,8 @@ static void begin_closing(struct worker *worker) {
   wakeup_finish(&worker->wakeup);
   signals_finish(&worker->signals);
   uv_close((uv_handle_t *)&worker->summary_timer, NULL);
-  uv_close((uv_handle_t *)&worker->notify, NULL);
+  /* A backend's threads may still call it: it ends after them, in worker_finish(). */
+  uv_unref((uv_handle_t *)&worker->notify);
 }
 
 static void on_stop_timer(uv_timer_t *timer) {
@@ -343,6 +344,8 @@ static void release_actions(struct worker *worker) {
 }
 
 void worker_finish(struct worker *worker) {
+  /* First its threads: they notify the loop, and read and write what actions hold. */
+  worker_backend_destroy(&worker->backend);
   if (worker->has_loop) {
     /* After worker_run() nothing is open any more; after a failed worker_init() something may be.
      */
@@ -361,7 +364,6 @@ void worker_finish(struct worker *worker) {
     os_memory_give(worker->memory, worker->memory_bytes);
     worker->memory = NULL;
   }
-  worker_backend_destroy(&worker->backend);
   body_budget_finish(&worker->received_bytes);
   body_budget_finish(&worker->decoded_bytes);
   body_budget_finish(&worker->output_bytes);

@@ -181,6 +181,8 @@ bool post_add_activation(struct post *post, const struct plan_activation *activa
 void post_add_function(struct post *post, dnnl_alg_kind_t kind, float alpha, float beta);
 void post_add_linear(struct post *post, float scale, float shift);
 void post_add_sum(struct post *post);
+/* What is computed times this, before all else. */
+void post_scale(struct post *post, float scale);
 /* Returns the argument's name. */
 int post_add_binary(struct post *post, dnnl_alg_kind_t kind, const dnnl_memory_desc_t *desc);
 /* The attribute, complete. NULL: failed. */

@@ -19,7 +19,7 @@
 
 enum {
   /* Of the loading thread and its team: executions go first. */
-  LOADING_NICE = 10,
+  LOADING_NICE = 4,
   CLOCK_MHZ_UNKNOWN = 1000,
 };
 

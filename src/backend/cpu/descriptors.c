@@ -208,6 +208,13 @@ void post_add_sum(struct post *post) {
   post->count++;
 }
 
+void post_scale(struct post *post, float scale) {
+  if (scale != 1.0F) {
+    post->has_failed = post->has_failed || dnnl_primitive_attr_set_output_scales(
+                                               post->attr, 1, 0, &scale) != dnnl_success;
+  }
+}
+
 int post_add_binary(struct post *post, dnnl_alg_kind_t kind, const dnnl_memory_desc_t *desc) {
   post->has_failed =
       post->has_failed || dnnl_post_ops_append_binary(post->ops, kind, desc) != dnnl_success;

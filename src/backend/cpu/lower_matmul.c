@@ -129,9 +129,7 @@ bool lower_matmul(struct builder *builder, const struct plan_op *op) {
   struct post post;
   struct arguments arguments = {.count = 0};
   post_open(&post);
-  if (op->matmul.alpha != 1.0F) {
-    post_add_linear(&post, op->matmul.alpha, 0.0F);
-  }
+  post_scale(&post, op->matmul.alpha);
   /* oneDNN's own bias would be scaled too. */
   const bool has_post_bias = has_bias && op->matmul.alpha != 1.0F;
   if (has_post_bias) {
