@@ -10,7 +10,7 @@
 #include "support/memory.h"
 #include "support/plan_maker.h"
 
-enum { DEVICE_PAGES = 16 };
+enum { DEVICE_PAGES = 9 };
 
 struct real_time {
   struct os_event event;

@@ -225,7 +225,8 @@ static void make_resident(const struct cpu *cpu, const struct host_model *model)
 static void *loading_main(void *user) {
   struct cpu *cpu = user;
   /* Of this thread alone, and of those that it starts. */
-  (void)setpriority(PRIO_PROCESS, (id_t)gettid(), LOADING_NICE);
+  const int before = getpriority(PRIO_PROCESS, (id_t)gettid());
+  (void)setpriority(PRIO_PROCESS, (id_t)gettid(), before + LOADING_NICE);
   team_form(cpu->limits.cores, -1);
   while (!atomic_load_explicit(&cpu->is_stopping, memory_order_acquire)) {
     struct backend_load_model wanted;
