@@ -11,7 +11,7 @@
 enum { AT_ONCE = 64 };
 
 /* As worker/state.c has it: longer is not waited for transfers of controllers that are gone. */
-#define STATE_PATIENCE duration_s(1)
+#define STATE_PATIENCE duration_s(3)
 
 /* What the executor does not keep of an action; its pool id is its name there. */
 struct worker_node_action {

@@ -6,9 +6,10 @@
 #include "os/log.h"
 #include "worker/worker.h"
 
-/* A vanished controller's transfers end within some 10 ms; a window that it set far into the future
- * must not keep the next controller waiting. */
-#define STATE_PATIENCE duration_s(1)
+/* A vanished controller's transfers end within some 10 ms, or, where a link stalls, within a second
+ * or two: what ends after the answer is memory that the next controller knows nothing of. A window
+ * set far into the future must not keep it waiting all the same. */
+#define STATE_PATIENCE duration_s(3)
 
 void state_on_request(struct peer *peer, struct instant now, uint64_t action_id) {
   peer->wants_state = true;
