@@ -474,7 +474,7 @@ def plot(path, cells, policies):
     import matplotlib  # only here: the tables on standard output need none
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    panels = [("6.5", 0), ("6.5", 10), ("6.3a", 0), ("6.3a", 10), ("6.2", 0), ("6.6", 0)]
+    panels = [("6.5", 0), ("6.3a", 0), ("6.3a", 10), ("6.3b", 3), ("6.2", 0), ("6.4a", 10)]
     figure_, axes = plt.subplots(2, 3, figsize=(11, 6), sharey=True)
     for (key, slo), axis in zip(panels, axes.flat):
         own = [cell for cell in cells if cell.workload.key == key and cell.slo == slo]
