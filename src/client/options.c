@@ -14,7 +14,6 @@ static const char PROGRAM[] = "client";
 
 static void print_help(void) {
   printf("Usage: client [address] [workload] [workload parameters (if required)]\n"
-         "       client [address] infer [model] ...: ask one model; client infer -h explains\n"
          "Available workloads with parameters:\n");
   const size_t bytes = workload_usage(NULL, 0) + 1;
   char *usage = malloc(bytes);
@@ -24,6 +23,7 @@ static void print_help(void) {
     free(usage);
   }
   printf(
+      "To ask one model once: client [address] infer [model] ...; client infer -h explains.\n"
       "The address is the controller's, host:port; the default port is %d.\n"
       "Options, before or after the others:\n"
       "  --seed N                 of all random streams (default %d): same seed, same requests\n"
