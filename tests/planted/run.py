@@ -19,7 +19,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-COPIED = ["CMakeLists.txt", "src", "scripts", "zoo/profiles"]
+COPIED = ["CMakeLists.txt", "cmake", "src", "scripts", "zoo/profiles"]
 CORES = str(len(os.sched_getaffinity(0)))
 OUTPUT_LINES = 12
 FAILED = re.compile(r"^seed (\d+): FAILED (\w+)")
@@ -76,7 +76,8 @@ def build(tree):
     if not os.path.exists(os.path.join(folder, "build.ninja")):
         run(
             ["cmake", "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-             "-DCMAKE_C_COMPILER=gcc", "-DCLOCKWORK_TESTS=OFF", "--log-level=WARNING"],
+             "-DCMAKE_C_COMPILER=gcc", "-DCLOCKWORK_TESTS=OFF", "-DCLOCKWORK_CUDA=OFF",
+             "--log-level=WARNING"],
             "the copy could not be configured", tree,
         )
     run(
@@ -152,10 +153,13 @@ def main():
             failed += 1
             print(f"{name}: NOT FOUND: {missed}", flush=True)
     copy_sources(tree)
-    program = build(tree)
     for seed in sorted(seeds):
-        run([program, "--seed", str(seed), "--quiet"], "nothing is planted, and still", tree)
-    passed = len(arguments.names or every) - failed
+        try:
+            run([build(tree), "--seed", str(seed), "--quiet"], "nothing is planted, and still", tree)
+        except Missed as missed:
+            failed += 1
+            print(f"seed {seed}: {missed}", flush=True)
+    passed = max(0, len(arguments.names or every) - failed)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
