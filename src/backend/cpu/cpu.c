@@ -397,6 +397,10 @@ static uint32_t cpu_poll(void *self, struct instant now, struct backend_completi
   uint32_t count = 0;
   struct engine *engine = NULL;
   while (count < capacity && (engine = first_done(cpu, now)) != NULL) {
+    /* One that ended earlier and said so only now: the next poll's, which cpu_wakeup() asks for. */
+    if (count > 0 && instant_before(engine->completion.end, ret_completions[count - 1].end)) {
+      break;
+    }
     ret_completions[count] = engine->completion;
     /* `now` of the submit may be a little ahead of the thread that began at once. */
     struct backend_completion *completion = &ret_completions[count++];
