@@ -5,6 +5,7 @@
 #define CLOCKWORK_TESTS_SUPPORT_ONNX_BUILDER_H
 
 #include <onnx.pb-c.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,28 @@ struct onnx_builder {
   Onnx__ValueInfoProto *outputs[ONNX_BUILDER_MAX];
 };
 
+struct onnx_builder_block {
+  struct onnx_builder_block *next;
+  max_align_t memory[];
+};
+
+/* Everything that this program's builders took, until onnx_builder_release(). */
+static struct onnx_builder_block *onnx_builder_blocks;
+
 static inline void *onnx_builder_take(size_t bytes) {
-  void *memory = calloc(1, bytes);
-  CHECK(memory != NULL);
-  return memory;
+  struct onnx_builder_block *block = calloc(1, sizeof(*block) + bytes);
+  CHECK(block != NULL);
+  block->next = onnx_builder_blocks;
+  onnx_builder_blocks = block;
+  return block->memory;
+}
+
+static inline void onnx_builder_release(void) {
+  while (onnx_builder_blocks != NULL) {
+    struct onnx_builder_block *block = onnx_builder_blocks;
+    onnx_builder_blocks = block->next;
+    free(block);
+  }
 }
 
 static inline char *onnx_builder_text(const char *text) {
