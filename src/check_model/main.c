@@ -48,6 +48,7 @@ struct arguments {
   uint64_t cores;   /* 0: all */
   uint64_t seconds; /* for each batch size */
   bool wants_row;
+  bool is_paced;
 };
 
 struct checked {
@@ -61,19 +62,23 @@ struct checked {
 };
 
 static void print_help(void) {
-  printf("check_model: what a compiled model is, how long it takes here, and what it answers\n\n"
-         "usage: check_model [options] FOLDER\n\n"
-         "  --input FILE      one request's input, as raw bytes; without it one is made up\n"
-         "  --output FILE     where the answer's raw bytes go\n"
-         "  --backend NAME    cpu, or emulated with --profile FILE; cpu if not given\n"
-         "  --profile FILE    a table of measured durations (see zoo/profiles)\n"
-         "  --batch N         measure this batch size alone\n"
-         "  --seconds N       how long each batch size is measured; 2 if not given\n"
-         "  --cores N         how many cores compute; all if not given\n"
-         "  --pages N         weights cache in pages of 16 MiB; %d if not given\n"
-         "  --row             print one line for a table of measured durations, and nothing else\n"
-         "  -h, --help        this text\n",
-         PAGES_DEFAULT);
+  printf(
+      "check_model: what a compiled model is, how long it takes here, and what it answers\n\n"
+      "usage: check_model [options] FOLDER\n\n"
+      "  --input FILE      one request's input, as raw bytes; without it one is made up\n"
+      "  --output FILE     where the answer's raw bytes go\n"
+      "  --backend NAME    cpu, or emulated with --profile FILE; cpu if not given\n"
+      "  --profile FILE    a table of measured durations (see zoo/profiles)\n"
+      "  --batch N         measure this batch size alone\n"
+      "  --seconds N       how long each batch size is measured; 2 if not given\n"
+      "  --cores N         how many cores compute; all if not given\n"
+      "  --pages N         weights cache in pages of 16 MiB; %d if not given\n"
+      "  --row             print one line for a table of measured durations, and nothing else\n"
+      "  --paced           measure only when told: every line of standard input is a number of\n"
+      "                    executions of --batch (1 if not given); each is answered by one line\n"
+      "                    with their durations in nanoseconds\n"
+      "  -h, --help        this text\n",
+      PAGES_DEFAULT);
 }
 
 static bool parse_number(const char *option, const char *text, uint64_t min, uint64_t max,
@@ -91,17 +96,13 @@ static bool parse_number(const char *option, const char *text, uint64_t min, uin
 
 /* 0: run; else exit status + 1. */
 static int parse(int argc, char *const *argv, struct arguments *ret) {
-  static const struct option OPTIONS[] = {{"input", required_argument, NULL, 'i'},
-                                          {"output", required_argument, NULL, 'o'},
-                                          {"backend", required_argument, NULL, 'b'},
-                                          {"profile", required_argument, NULL, 'p'},
-                                          {"batch", required_argument, NULL, 'n'},
-                                          {"seconds", required_argument, NULL, 's'},
-                                          {"cores", required_argument, NULL, 'c'},
-                                          {"pages", required_argument, NULL, 'g'},
-                                          {"row", no_argument, NULL, 'r'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+  static const struct option OPTIONS[] = {
+      {"input", required_argument, NULL, 'i'},   {"output", required_argument, NULL, 'o'},
+      {"backend", required_argument, NULL, 'b'}, {"profile", required_argument, NULL, 'p'},
+      {"batch", required_argument, NULL, 'n'},   {"seconds", required_argument, NULL, 's'},
+      {"cores", required_argument, NULL, 'c'},   {"pages", required_argument, NULL, 'g'},
+      {"row", no_argument, NULL, 'r'},           {"paced", no_argument, NULL, 'a'},
+      {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
   *ret = (struct arguments){.backend = "cpu", .pages = PAGES_DEFAULT, .seconds = 2};
   bool is_right = true;
   int option = 0;
@@ -133,6 +134,9 @@ static int parse(int argc, char *const *argv, struct arguments *ret) {
       break;
     case 'r':
       ret->wants_row = true;
+      break;
+    case 'a':
+      ret->is_paced = true;
       break;
     case 'h':
       print_help();
@@ -325,6 +329,40 @@ static bool measure_execute(struct checked *checked, uint32_t batch_size, struct
   return run(checked, BACKEND_ENGINE_OUTPUT, batch_size, &io, &duration);
 }
 
+/* Another program measures something else in between: what varies with the hour is then the same
+ * for both. */
+static bool measure_paced(struct checked *checked, struct error_text *error) {
+  const uint32_t batch_size =
+      checked->arguments.batch == 0 ? 1 : (uint32_t)checked->arguments.batch;
+  const struct backend_io io = {.inputs = NULL};
+  struct duration duration;
+  char line[32];
+  if (model_batch_kind(&checked->spec, batch_size) >= checked->spec.batch_kinds) {
+    error_text_set(error, "--batch: %s was not compiled for batch size %u, or it does not fit",
+                   checked->arguments.path, batch_size);
+    return false;
+  }
+  bool is_done = run(checked, BACKEND_ENGINE_LOAD, 0, NULL, &duration) &&
+                 run(checked, BACKEND_ENGINE_INPUT, batch_size, &io, &duration);
+  while (is_done && fgets(line, sizeof(line), stdin) != NULL) {
+    line[strcspn(line, "\n")] = '\0';
+    uint64_t count = 0;
+    if (!parse_number("paced", line, 1, EXECUTIONS_MAX, &count)) {
+      error_text_set(error, "standard input: a line is no number of executions");
+      return false;
+    }
+    for (uint64_t i = 0; i < count && is_done; i++) {
+      is_done = run(checked, BACKEND_ENGINE_EXECUTE, batch_size, NULL, &duration);
+      printf("%" PRId64 "%c", duration.ns, i + 1 < count ? ' ' : '\n');
+    }
+    (void)fflush(stdout);
+  }
+  if (!is_done) {
+    error_text_set(error, "%s: an execution failed", checked->arguments.path);
+  }
+  return is_done;
+}
+
 /* What a package says that a spec does not; silent where there is none (an emulated model). */
 static void print_workspace(const struct checked *checked) {
   struct loaded_package package;
@@ -466,6 +504,9 @@ static bool check(struct checked *checked, struct error_text *error) {
   }
   for (uint32_t i = 0; i < checked->spec.weights_pages; i++) {
     checked->pages[i] = i;
+  }
+  if (checked->arguments.is_paced) {
+    return measure_paced(checked, error);
   }
   if (!report(checked)) {
     error_text_set(error, "%s: an execution failed", checked->arguments.path);

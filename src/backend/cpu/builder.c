@@ -159,6 +159,18 @@ uint32_t builder_weights(struct builder *builder, uint32_t tensor, const dnnl_me
   return builder_memory(builder, &area, to);
 }
 
+struct program_area builder_weights_area(struct builder *builder, uint32_t tensor,
+                                         const dnnl_memory_desc_t *from,
+                                         const dnnl_memory_desc_t *to) {
+  const struct weights_entry wanted = {.source_bytes = weights_source_bytes(builder, tensor),
+                                       .source = *builder_tensor(builder, tensor),
+                                       .from = *from,
+                                       .to = *to,
+                                       .merge = 1,
+                                       .bytes = dnnl_memory_desc_get_size(to)};
+  return add_weights(builder, &wanted);
+}
+
 struct program_area builder_weights_verbatim(struct builder *builder, uint32_t tensor) {
   const struct weights_entry wanted = {.source_bytes = weights_source_bytes(builder, tensor),
                                        .is_verbatim = true,
@@ -340,6 +352,26 @@ void builder_emit(struct builder *builder, dnnl_primitive_desc_t primitive,
   dnnl_primitive_desc_destroy(primitive);
 }
 
+void builder_emit_native(struct builder *builder, const struct program_native *native,
+                         const char *what) {
+  struct program_native *copy = calloc(1, sizeof(*copy));
+  struct program_step *step = copy == NULL || builder->error != ERR_OK ? NULL : add_step(builder);
+  if (step == NULL) {
+    builder->error = builder->error == ERR_OK ? ERR_NO_MEMORY : builder->error;
+    free(native->shape);
+    free(copy);
+    return;
+  }
+  *copy = *native;
+  step->native = copy;
+  note_what(step, what);
+  copy->first_data = builder->program->data_count;
+  builder->program->data_count += copy->areas_count;
+  for (uint32_t i = 0; i < copy->areas_count; i++) {
+    touch(builder, &copy->areas[i]);
+  }
+}
+
 /* ---- kernels --------------------------------------------------------------------------------- */
 
 /* The operation's tensors, renumbered: inputs, then outputs. One block for both lists. */
@@ -510,6 +542,12 @@ static void place_storages(struct builder *builder, struct memory_plan_buffer *b
         area->place == PROGRAM_WORKSPACE ? buffers[area->storage].offset_bytes : 0;
   }
   for (uint32_t i = 0; i < program->steps_count; i++) {
+    struct program_native *native = program->steps[i].native;
+    for (uint32_t j = 0; native != NULL && j < native->areas_count; j++) {
+      struct program_area *area = &native->areas[j];
+      area->offset_bytes +=
+          area->place == PROGRAM_WORKSPACE ? buffers[area->storage].offset_bytes : 0;
+    }
     struct program_kernel *kernel = program->steps[i].kernel;
     if (kernel == NULL) {
       continue;

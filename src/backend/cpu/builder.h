@@ -104,6 +104,9 @@ dnnl_memory_desc_t desc_plain(const struct plan_tensor *tensor);
 dnnl_memory_desc_t desc_rows(uint32_t rank, const dnnl_dim_t *dims, dnnl_data_type_t type);
 /* (N, C, H, W) in groups of eight channels. */
 dnnl_memory_desc_t desc_blocked(const dnnl_dim_t *dims);
+/* A matrix as packed_product.h wants its weights: (depth, columns, 1), as oneDNN has no such layout
+ * of rank 2. */
+dnnl_memory_desc_t desc_panels(dnnl_dim_t depth, dnnl_dim_t columns);
 /* Logical dims of a tensor. */
 void desc_dims(const struct plan_tensor *tensor, dnnl_dims_t ret_dims);
 
@@ -134,6 +137,10 @@ uint32_t builder_memory(struct builder *builder, const struct program_area *area
 /* Weights converted from `from`, which describes the plan's bytes at the tensor, to `to`. */
 uint32_t builder_weights(struct builder *builder, uint32_t tensor, const dnnl_memory_desc_t *from,
                          const dnnl_memory_desc_t *to, uint32_t merge);
+/* Likewise, where they lie. */
+struct program_area builder_weights_area(struct builder *builder, uint32_t tensor,
+                                         const dnnl_memory_desc_t *from,
+                                         const dnnl_memory_desc_t *to);
 /* Weights as they are. */
 struct program_area builder_weights_verbatim(struct builder *builder, uint32_t tensor);
 
@@ -160,6 +167,10 @@ struct operand {
 };
 void builder_emit_kernel_over(struct builder *builder, const struct plan_op *op,
                               const struct operand *operands, uint32_t operands_count);
+
+/* A step of this backend's own code; takes native->shape. Its parts and its areas are given. */
+void builder_emit_native(struct builder *builder, const struct program_native *native,
+                         const char *what);
 
 /* Puts storages into the workspace; the program is the caller's if ERR_OK, else gone. Gives the
  * builder's own memory back. */
@@ -196,10 +207,11 @@ bool activation_of(const struct plan_activation *activation, dnnl_alg_kind_t *re
 /* Whether what would run is oneDNN's plain C. */
 bool primitive_is_reference(const_dnnl_primitive_desc_t primitive);
 
-/* ---- operations; false: not by oneDNN, nothing was emitted ------------------------------------
+/* ---- operations; false: not in this way, nothing was emitted ------------------------------------
  */
 
 bool lower_conv(struct builder *builder, const struct plan_op *op);
+bool lower_packed_product(struct builder *builder, const struct plan_op *op);
 bool lower_matmul(struct builder *builder, const struct plan_op *op);
 bool lower_pointwise(struct builder *builder, const struct plan_op *op);
 bool lower_pool(struct builder *builder, const struct plan_op *op);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/cpu/builder.h"
+#include "backend/cpu/packed_product.h"
 #include "base/check.h"
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -64,6 +65,16 @@ dnnl_memory_desc_t desc_rows(uint32_t rank, const dnnl_dim_t *dims, dnnl_data_ty
 dnnl_memory_desc_t desc_blocked(const dnnl_dim_t *dims) {
   dnnl_memory_desc_t desc;
   CHECK_EQ(dnnl_memory_desc_init_by_tag(&desc, 4, dims, dnnl_f32, dnnl_nChw8c), dnnl_success);
+  return desc;
+}
+
+dnnl_memory_desc_t desc_panels(dnnl_dim_t depth, dnnl_dim_t columns) {
+  dnnl_memory_desc_t desc;
+  const dnnl_dims_t dims = {depth, columns, 1};
+  CHECK_EQ(dnnl_memory_desc_init_by_tag(&desc, 3, dims, dnnl_f32, dnnl_aBc16b), dnnl_success);
+  /* Panel after panel instead of row after row. */
+  desc.format_desc.blocking.strides[0] = PACKED_PANEL;
+  desc.format_desc.blocking.strides[1] = PACKED_PANEL * depth;
   return desc;
 }
 

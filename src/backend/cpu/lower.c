@@ -2,14 +2,14 @@
 
 #include <stdlib.h>
 
-/* The ones that oneDNN may have; all others are kernels'. */
-static bool lower_by_library(struct builder *builder, const struct plan_op *op) {
+/* The ones that oneDNN or this backend may have; all others are kernels'. */
+static bool lower_well(struct builder *builder, const struct plan_op *op) {
   switch (op->kind) {
   case PLAN_OP_CONV:
   case PLAN_OP_CONV_TRANSPOSE:
     return lower_conv(builder, op);
   case PLAN_OP_MATMUL:
-    return lower_matmul(builder, op);
+    return lower_packed_product(builder, op) || lower_matmul(builder, op);
   case PLAN_OP_POOL:
     return lower_pool(builder, op);
   case PLAN_OP_POINTWISE:
@@ -47,7 +47,7 @@ enum err lower_batch(dnnl_engine_t engine, const struct plan *plan, const struct
   builder_choose_homes(&builder);
   for (uint32_t i = 0; i < batch->ops_count && builder.error == ERR_OK; i++) {
     builder.op = &batch->ops[i];
-    if (!lower_by_library(&builder, builder.op)) {
+    if (!lower_well(&builder, builder.op)) {
       builder_emit_kernel(&builder);
     }
   }

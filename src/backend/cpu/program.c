@@ -12,7 +12,7 @@ struct program_run {
   struct program_bases bases; /* what the memories point to now */
   dnnl_memory_t *memories;
   dnnl_exec_arg_t *arguments;
-  void **data; /* of kernels' tensors */
+  unsigned char **data; /* of kernels' tensors and natives' areas */
 };
 
 void program_destroy(struct program *program) {
@@ -29,6 +29,10 @@ void program_destroy(struct program *program) {
       free(step->kernel->areas);
       free((void *)(uintptr_t)step->kernel->op.inputs);
       free(step->kernel);
+    }
+    if (step->native != NULL) {
+      free(step->native->shape);
+      free(step->native);
     }
   }
   free(program->steps);
@@ -112,6 +116,12 @@ static enum err move_bases(struct program_run *run, const struct program_bases *
     for (uint32_t j = 0; kernel != NULL && j < kernel->tensors_count; j++) {
       run->data[kernel->first_data + j] = address_of(run, &kernel->areas[j]);
     }
+    const struct program_native *native = program->steps[i].native;
+    for (uint32_t j = 0; native != NULL && j < native->areas_count; j++) {
+      const struct program_area *area = &native->areas[j];
+      run->data[native->first_data + j] =
+          area->place == PROGRAM_PLACES ? NULL : address_of(run, area);
+    }
   }
   return ERR_OK;
 }
@@ -124,8 +134,18 @@ struct kernel_call {
 static void run_kernel_part(void *user, uint32_t part, uint32_t parts) {
   const struct kernel_call *call = user;
   const struct program_kernel *kernel = call->kernel;
-  kernels_run(&kernel->op, kernel->tensors, call->run->data + kernel->first_data,
+  kernels_run(&kernel->op, kernel->tensors, (void *const *)(call->run->data + kernel->first_data),
               address_of(call->run, &kernel->scratch) + part * kernel->scratch_bytes, part, parts);
+}
+
+struct native_call {
+  const struct program_native *native;
+  unsigned char **data;
+};
+
+static void run_native_part(void *user, uint32_t part, uint32_t parts) {
+  const struct native_call *call = user;
+  call->native->run(call->native->shape, call->data, part, parts);
 }
 
 static enum err run_step(struct program_run *run, dnnl_stream_t stream,
@@ -133,6 +153,12 @@ static enum err run_step(struct program_run *run, dnnl_stream_t stream,
   if (step->kernel != NULL) {
     struct kernel_call call = {.run = run, .kernel = step->kernel};
     team_run(run_kernel_part, &call, step->kernel->parts);
+    return ERR_OK;
+  }
+  if (step->native != NULL) {
+    struct native_call call = {.native = step->native,
+                               .data = run->data + step->native->first_data};
+    team_run(run_native_part, &call, step->native->parts);
     return ERR_OK;
   }
   const dnnl_status_t status = dnnl_primitive_execute(

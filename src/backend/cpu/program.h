@@ -1,4 +1,4 @@
-/* A batch size of a model, made ready: oneDNN primitives and own kernels in the order in which they
+/* A batch size of a model, made ready: oneDNN primitives and own code in the order in which they
  * run, and where each operand lies.
  *
  * A program is made once (lower.h) and never changed; it is shared by all devices and by all
@@ -53,12 +53,26 @@ struct program_kernel {
   uint32_t first_data; /* of this kernel's addresses in a run */
 };
 
-/* One of the two is there. */
+enum { PROGRAM_NATIVE_AREAS = 6 };
+
+/* What this backend computes itself: run() is called once for each part, with `shape` and with the
+ * addresses of its areas in their order (NULL: an area whose place is PROGRAM_PLACES). */
+struct program_native {
+  void (*run)(const void *shape, unsigned char *const *data, uint32_t part, uint32_t parts);
+  void *shape; /* the step's own, on the heap */
+  struct program_area areas[PROGRAM_NATIVE_AREAS];
+  uint32_t areas_count;
+  uint32_t parts;      /* threads that share it */
+  uint32_t first_data; /* of its addresses in a run */
+};
+
+/* One of the three is there. */
 struct program_step {
   dnnl_primitive_t primitive;
   uint32_t first_argument;
   uint32_t arguments_count;
   struct program_kernel *kernel;
+  struct program_native *native;
   enum plan_op_kind kind; /* of the operation that it belongs to, for reports */
   char what[24];          /* "jit:avx2", "kernel", ...: what runs it, for reports */
 };
@@ -71,7 +85,7 @@ struct program {
   struct program_memory *memories;
   uint32_t arguments_count;
   struct program_argument *arguments;
-  uint32_t data_count; /* addresses of all kernels' tensors */
+  uint32_t data_count; /* addresses of all kernels' tensors and natives' areas */
   uint64_t input_bytes;
   uint64_t output_bytes;
   uint64_t workspace_bytes;

@@ -259,18 +259,22 @@ static void products(void **state) {
     struct plan_maker *maker = plan_maker_create("product", i);
     const uint32_t n = draw(1, 3);
     const uint32_t m = draw(1, 9);
-    const uint32_t k = draw(1, 40);
-    const uint32_t columns = draw(1, 40);
+    /* Deep ones are summed in several parts, wide ones shared by two threads. */
+    const uint32_t k = draw(0, 2) > 0 ? draw(1, 40) : draw(300, 900);
+    const uint32_t columns = draw(0, 2) > 0 ? draw(1, 40) : draw(100, 200);
     const bool is_transposed = draw(0, 1) == 1;
+    const bool has_residual = draw(0, 1) == 1;
     plan_maker_begin(maker, n);
     const uint32_t a = plan_maker_input(maker, 3, (uint32_t[]){n, m, k});
+    const uint32_t residual = plan_maker_input(maker, 3, (uint32_t[]){n, m, columns});
     const uint32_t b = plan_maker_weights(
         maker, PLAN_ROW_MAJOR, 2,
-        is_transposed ? (uint32_t[]){columns, k} : (uint32_t[]){k, columns}, 0.3);
+        is_transposed ? (uint32_t[]){columns, k} : (uint32_t[]){k, columns}, k < 100 ? 0.3 : 0.03);
     const uint32_t bias = plan_maker_weights(maker, PLAN_ROW_MAJOR, 1, (uint32_t[]){columns}, 0.3);
     const uint32_t sums = plan_maker_tensor(maker, PLAN_ROW_MAJOR, 3, (uint32_t[]){n, m, columns});
     const uint32_t y = plan_maker_output(maker, 3, (uint32_t[]){n, m, columns});
-    struct plan_op *op = plan_maker_op(maker, PLAN_OP_MATMUL, 3, (uint32_t[]){a, b, bias}, sums);
+    struct plan_op *op = plan_maker_op(maker, PLAN_OP_MATMUL, has_residual ? 4 : 3,
+                                       (uint32_t[]){a, b, bias, residual}, sums);
     op->matmul = (struct plan_matmul){.transpose_b = is_transposed,
                                       .alpha = draw(0, 1) == 0 ? 1.0F : 0.125F,
                                       .activation = draw_activation()};
