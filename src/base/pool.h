@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/check.h"
+#include "base/prefetch.h"
 
 struct pool_slot {
   uint32_t link; /* taken: its own index + 1; free: the next free slot's, 0 if there is none */
@@ -36,17 +38,53 @@ void *pool_take(struct pool *pool);
 
 void pool_give(struct pool *pool, void *object);
 
+/* [private] */
+static inline struct pool_slot *pool_slot_at(const struct pool *pool, uint32_t index) {
+  return (struct pool_slot *)(void *)(pool->slots + (size_t)index * pool->slot_bytes);
+}
+
+/* [private] The slot of a taken object of this pool (CHECK). */
+static inline struct pool_slot *pool_slot_of(const struct pool *pool, const void *object) {
+  const struct pool_slot *slot = (const struct pool_slot *)object - 1;
+  CHECK_LT(slot->link - 1, pool->capacity);
+  CHECK(pool_slot_at(pool, slot->link - 1) == slot);
+  return pool_slot_at(pool, slot->link - 1);
+}
+
 /* Of a taken object (CHECK). */
-uint32_t pool_index(const struct pool *pool, const void *object);
+static inline uint32_t pool_index(const struct pool *pool, const void *object) {
+  return pool_slot_of(pool, object)->link - 1;
+}
 
 /* A 64-bit name of a taken object that no later object of this pool has: generation in the upper
  * half, index in the lower. Never 0. */
-uint64_t pool_id(const struct pool *pool, const void *object);
-
-/* The object of that name; NULL if it was given back since, or never was. */
-void *pool_find(const struct pool *pool, uint64_t id);
+static inline uint64_t pool_id(const struct pool *pool, const void *object) {
+  const struct pool_slot *slot = pool_slot_of(pool, object);
+  return (uint64_t)slot->generation << 32 | (slot->link - 1);
+}
 
 /* The object at `index`, NULL if that slot is free. */
-void *pool_at(const struct pool *pool, uint32_t index);
+static inline void *pool_at(const struct pool *pool, uint32_t index) {
+  if (index >= pool->capacity) {
+    return NULL;
+  }
+  struct pool_slot *slot = pool_slot_at(pool, index);
+  return slot->link == index + 1 ? slot + 1 : NULL;
+}
+
+/* The object of that name; NULL if it was given back since, or never was. */
+static inline void *pool_find(const struct pool *pool, uint64_t id) {
+  void *object = pool_at(pool, (uint32_t)id);
+  return object != NULL && ((struct pool_slot *)object - 1)->generation == (uint32_t)(id >> 32)
+             ? object
+             : NULL;
+}
+
+/* What a look at that name will touch, `object_bytes` of it (base/prefetch.h). */
+static inline void pool_expect(const struct pool *pool, uint64_t id, size_t object_bytes) {
+  if ((uint32_t)id < pool->capacity) {
+    prefetch(pool_slot_at(pool, (uint32_t)id), sizeof(struct pool_slot) + object_bytes);
+  }
+}
 
 #endif

@@ -7,13 +7,14 @@
 #define CLOCKWORK_BASE_PREFETCH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum { PREFETCH_LINE_BYTES = 64 };
 
 /* All cache lines of an object of `bytes`; a constant, so that the loop goes away. */
 static inline void prefetch(const void *object, size_t bytes) {
   for (size_t at = 0; at < bytes; at += PREFETCH_LINE_BYTES) {
-    __builtin_prefetch((const char *)object + at);
+    __builtin_prefetch((const void *)((uintptr_t)object + at));
   }
 }
 

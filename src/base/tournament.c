@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 
-enum { GROUP = 8 };
+enum { GROUP_BITS = 3, GROUP = 1 << GROUP_BITS };
 
 static uint32_t groups_of(uint32_t count) {
   return count / GROUP + (count % GROUP != 0);
@@ -29,16 +29,21 @@ void tournament_init(struct tournament *tournament, struct arena *arena, uint32_
   }
 }
 
-static uint32_t lesser(const int64_t *keys, uint32_t a, uint32_t b) {
-  return keys[b] < keys[a] ? b : a;
+static int64_t lesser(int64_t a, int64_t b) {
+  return a < b ? a : b;
 }
 
-/* The first of the smallest keys of a group. Without branches, for none could be foretold, and in
- * three steps, not in seven. */
+/* The first of the smallest keys of a group. Without branches, for none could be foretold: the
+ * smallest in three steps, not in seven, then who has it. */
 static uint32_t group_first(const int64_t *keys) {
-  const uint32_t left = lesser(keys, lesser(keys, 0, 1), lesser(keys, 2, 3));
-  const uint32_t right = lesser(keys, lesser(keys, 4, 5), lesser(keys, 6, 7));
-  return lesser(keys, left, right);
+  const int64_t left = lesser(lesser(keys[0], keys[1]), lesser(keys[2], keys[3]));
+  const int64_t right = lesser(lesser(keys[4], keys[5]), lesser(keys[6], keys[7]));
+  const int64_t least = lesser(left, right);
+  uint32_t having = 0;
+  for (uint32_t i = 0; i < GROUP; i++) {
+    having |= (uint32_t)(keys[i] == least) << i;
+  }
+  return (uint32_t)__builtin_ctz(having);
 }
 
 void tournament_set(struct tournament *tournament, uint32_t entrant, int64_t key) {
@@ -47,26 +52,33 @@ void tournament_set(struct tournament *tournament, uint32_t entrant, int64_t key
   uint32_t winner = entrant;
   uint32_t place = entrant;
   tournament->keys[0][entrant] = key;
-  for (uint32_t level = 0; level < top; level++) {
+  for (uint32_t level = 0; level <= top; level++) {
     const uint32_t group = place / GROUP;
-    const uint32_t first =
-        place - place % GROUP + group_first(&tournament->keys[level][group * GROUP]);
-    if (first != place) {
-      winner = level == 0 ? first : tournament->winners[level][first];
-      key = tournament->keys[level][first];
+    const int64_t *keys = tournament->keys[level];
+    int64_t *above = level == top ? &tournament->first_key : &tournament->keys[level + 1][group];
+    uint32_t *winner_above =
+        level == top ? &tournament->first : &tournament->winners[level + 1][group];
+    const uint32_t led = *winner_above >> (level * GROUP_BITS);
+    if (led != place) {
+      /* Nothing changes further up while the group's leader stays ahead of it. */
+      if (key > *above || (key == *above && place > led)) {
+        return;
+      }
+    } else if (key > *above) {
+      /* The leader fell back: the only case in which all of them are compared. */
+      const uint32_t first = place - place % GROUP + group_first(&keys[group * GROUP]);
+      if (first != place) {
+        winner = level == 0 ? first : tournament->winners[level][first];
+        key = keys[first];
+      }
     }
-    int64_t *above = &tournament->keys[level + 1][group];
-    uint32_t *winner_above = &tournament->winners[level + 1][group];
     if (*above == key && *winner_above == winner) {
-      return; /* nothing changes further up */
+      return;
     }
     *above = key;
     *winner_above = winner;
     place = group;
   }
-  const uint32_t first = group_first(tournament->keys[top]);
-  tournament->first_key = tournament->keys[top][first];
-  tournament->first = top == 0 ? first : tournament->winners[top][first];
 }
 
 void tournament_expect(const struct tournament *tournament, uint32_t entrant) {
