@@ -15,7 +15,7 @@ struct action *action_create(struct scheduler *scheduler, enum action_type type,
   struct action *action = pool_take(&scheduler->actions);
   CHECK(action != NULL); /* the pool has SCHEDULER_ACTIONS_PER_GPU for every GPU */
   action->action_id = pool_id(&scheduler->actions, action);
-  action->type = type;
+  action->type = (uint8_t)type;
   action->residency = residency;
   action->sent = scheduler->now;
   action->earliest = scheduler->now;
@@ -80,8 +80,8 @@ bool policy_infer(struct scheduler *scheduler, struct residency *residency, uint
     return false;
   }
   struct action *action = action_create(scheduler, ACTION_INFER, residency);
-  action->batch_size = model->spec.batch_sizes[kind];
-  action->requests_count = count;
+  action->batch_size = (uint8_t)model->spec.batch_sizes[kind];
+  action->requests_count = (uint8_t)count;
   action->expected = policy_estimate(model, kind, gpu);
   const struct instant start = gpu_guaranteed_start(gpu, scheduler->now);
   action->latest =
@@ -97,7 +97,6 @@ bool policy_infer(struct scheduler *scheduler, struct residency *residency, uint
           instant_min(action->latest, instant_sub(request->deadline, action->expected));
     }
     request_dequeue(scheduler, request);
-    request->state = REQUEST_STATE_RUNNING;
     *link = request;
     link = &request->next_of_batch;
   }
@@ -219,7 +218,9 @@ static void on_infer_result(struct scheduler *scheduler, struct action *action,
       request_answer(scheduler, request, REQUEST_INVALID, 0, 0);
     } else {
       /* With a culprit named, the rest will do better without it. */
-      request->attempts_count += result->bad_inputs == 0;
+      if (result->bad_inputs == 0) {
+        request->attempts_count++;
+      }
       request_retry(scheduler, request);
     }
     request = next;
@@ -291,6 +292,35 @@ static struct scheduler_result sane(const struct scheduler_result *from,
   return result;
 }
 
+void scheduler_expect_result(const struct scheduler *scheduler, uint64_t action_id, uint32_t step) {
+  if (step == 0) {
+    pool_expect(&scheduler->actions, action_id, sizeof(struct action));
+    return;
+  }
+  const struct action *action = pool_find(&scheduler->actions, action_id);
+  if (action == NULL) {
+    return;
+  }
+  const struct residency *residency = action->residency;
+  const struct request *request = action->first_request;
+  if (step == 1) {
+    prefetch(residency, sizeof(*residency));
+    prefetch(request, sizeof(*request));
+    prefetch(action->of_gpu.next, PREFETCH_LINE_BYTES);
+    prefetch(action->of_scheduler.next, PREFETCH_LINE_BYTES);
+    prefetch(action->of_scheduler.previous, PREFETCH_LINE_BYTES);
+  } else if (step == 2) {
+    prefetch(residency->model, MODEL_REQUEST_BYTES);
+    prefetch(residency->gpu, sizeof(*residency->gpu));
+    if (request != NULL) {
+      prefetch(request->next_of_batch, sizeof(*request));
+    }
+  } else if (step == 3 && action->type == ACTION_INFER) {
+    const uint32_t kind = model_batch_kind(&residency->model->spec, action->batch_size);
+    prefetch(&residency->model->measured[kind], sizeof(struct measurements));
+  }
+}
+
 void scheduler_on_result(struct scheduler *scheduler, struct instant now,
                          const struct scheduler_result *from) {
   CHECK(!scheduler->is_in_sink);
@@ -303,7 +333,7 @@ void scheduler_on_result(struct scheduler *scheduler, struct instant now,
   const struct scheduler_result result = sane(from, action, scheduler->now);
   const bool is_refused_evict = action->type == ACTION_EVICT && result.status != ACTION_SUCCESS;
   scheduler->counts.actions_failed += result.status != ACTION_SUCCESS;
-  switch (action->type) {
+  switch ((enum action_type)action->type) {
   case ACTION_INFER:
     on_infer_result(scheduler, action, &result);
     break;

@@ -12,6 +12,14 @@ void demand_init(struct demand *demand, struct arena *arena, struct scheduler *s
   demand->requests = arena_take(arena, limits->requests, sizeof(struct demand_request));
   demand->models = arena_take(arena, limits->models, sizeof(struct demand_model));
   demand->gpus = arena_take(arena, limits->gpus, sizeof(struct demand_gpu));
+  uint32_t places = 1;
+  while (places <= limits->requests / 2) {
+    places *= 2;
+  }
+  demand->due = arena_take(arena, places, sizeof(struct demand_due));
+  demand->due_mask = places - 1;
+  demand->due_first = 1;
+  demand->due_end = 1;
   heap_init(&demand->expiry, arena, limits->requests);
   heap_init(&demand->priorities, arena, limits->models);
   heap_init(&demand->loadable, arena, limits->gpus);
@@ -23,6 +31,57 @@ static struct demand_request *of_request(const struct demand *demand,
                                          const struct request *request) {
   return &demand->requests[pool_index(&demand->scheduler->requests, request)];
 }
+
+/* ---- when they cease to count ---------------------------------------------------------------- */
+
+static struct demand_due *due_at(const struct demand *demand, uint64_t place) {
+  return &demand->due[place & demand->due_mask];
+}
+
+static bool counts(const struct demand_request *entry) {
+  return entry->due_place != 0 || heap_contains(&entry->expiry_node);
+}
+
+static void count_until(struct demand *demand, struct demand_request *entry, struct instant until,
+                        uint64_t sequence) {
+  const uint64_t places = demand->due_end - demand->due_first;
+  if (places <= demand->due_mask &&
+      (places == 0 || !instant_before(until, due_at(demand, demand->due_end - 1)->until))) {
+    entry->due_place = demand->due_end++;
+    *due_at(demand, entry->due_place) = (struct demand_due){.until = until, .request = entry};
+  } else {
+    heap_insert(&demand->expiry, &entry->expiry_node, until.ns, sequence);
+  }
+}
+
+static void count_no_longer(struct demand *demand, struct demand_request *entry) {
+  if (entry->due_place != 0) {
+    due_at(demand, entry->due_place)->request = NULL;
+    entry->due_place = 0;
+  } else {
+    heap_remove(&demand->expiry, &entry->expiry_node);
+  }
+}
+
+/* One that no longer counts at `now`; NULL: there is none. Which of them comes first makes no
+ * difference to what is left. */
+static struct demand_request *first_due(struct demand *demand, struct instant now) {
+  while (demand->due_first < demand->due_end) {
+    const struct demand_due *first = due_at(demand, demand->due_first);
+    if (first->request != NULL) {
+      if (!instant_after(first->until, now)) {
+        return first->request;
+      }
+      break;
+    }
+    demand->due_first++;
+  }
+  return heap_first_key(&demand->expiry) <= now.ns
+             ? HEAP_ENTRY(heap_first(&demand->expiry), struct demand_request, expiry_node)
+             : NULL;
+}
+
+/* ---- charges --------------------------------------------------------------------------------- */
 
 static void loadable_update(struct demand *demand, const struct gpu *gpu) {
   struct demand_gpu *entry = &demand->gpus[gpu->gpu_id];
@@ -146,6 +205,13 @@ void demand_expect(const struct demand *demand, uint32_t model_id) {
   prefetch(&demand->models[model_id], sizeof(struct demand_model));
 }
 
+void demand_expect_first(const struct demand *demand, const struct model *model) {
+  if (model->queue.first != NULL) {
+    prefetch(of_request(demand, TREE_ENTRY(model->queue.first, struct request, of_queue)),
+             sizeof(struct demand_request));
+  }
+}
+
 void demand_on_model_added(struct demand *demand, struct model *model) {
   struct demand_model *entry = &demand->models[model->model_id];
   CHECK_EQ(entry->unserved, 0);
@@ -173,14 +239,14 @@ void demand_on_queued(struct demand *demand, struct request *request) {
   double share = (double)execute_ns / (double)window_ns * DEMAND_CAPACITY;
   /* One request can't need more than a GPU. */
   entry->share = share < 1 ? 1 : share > DEMAND_CAPACITY ? DEMAND_CAPACITY : (int64_t)share;
-  heap_insert(&demand->expiry, &entry->expiry_node, until.ns, request->sequence);
+  count_until(demand, entry, until, request->sequence);
   charge(demand, entry, model);
 }
 
 void demand_on_dequeued(struct demand *demand, struct request *request) {
   struct demand_request *entry = of_request(demand, request);
-  if (heap_contains(&entry->expiry_node)) {
-    heap_remove(&demand->expiry, &entry->expiry_node);
+  if (counts(entry)) {
+    count_no_longer(demand, entry);
     discharge(demand, entry, request->model);
   }
 }
@@ -199,7 +265,7 @@ void demand_on_unloaded(struct demand *demand, struct residency *residency) {
   struct model *model = residency->model;
   for (struct tree_node *at = model->queue.first; at != NULL; at = tree_next(at)) {
     struct demand_request *entry = of_request(demand, TREE_ENTRY(at, struct request, of_queue));
-    if (heap_contains(&entry->expiry_node) && entry->gpu == residency->gpu) {
+    if (counts(entry) && entry->gpu == residency->gpu) {
       discharge(demand, entry, model);
       charge(demand, entry, model);
     }
@@ -237,12 +303,11 @@ static void end_pauses(struct demand *demand) {
 }
 
 void demand_expire(struct demand *demand) {
-  while (heap_first_key(&demand->expiry) <= demand->scheduler->now.ns) {
-    struct demand_request *entry =
-        HEAP_ENTRY(heap_first(&demand->expiry), struct demand_request, expiry_node);
+  struct demand_request *entry = NULL;
+  while ((entry = first_due(demand, demand->scheduler->now)) != NULL) {
     const struct request *request =
         pool_at(&demand->scheduler->requests, (uint32_t)(entry - demand->requests));
-    heap_remove(&demand->expiry, &entry->expiry_node);
+    count_no_longer(demand, entry);
     discharge(demand, entry, request->model);
   }
   end_pauses(demand);
@@ -336,7 +401,7 @@ static void validate_requests(const struct demand *demand, const struct model *m
   for (struct tree_node *at = model->queue.first; at != NULL; at = tree_next(at)) {
     const struct demand_request *entry =
         of_request(demand, TREE_ENTRY(at, struct request, of_queue));
-    if (heap_contains(&entry->expiry_node)) {
+    if (counts(entry)) {
       CHECK_EQ(entry->gpu == NULL, list_is_linked(&entry->of_unserved));
       CHECK(entry->gpu == NULL || residency_find(demand->scheduler, model, entry->gpu) != NULL);
       unserved_count += entry->gpu == NULL;

@@ -53,8 +53,10 @@ enum demand_order {
 
 /* One cache line each, as is struct demand_model. */
 struct demand_request {
-  _Alignas(64) struct heap_node expiry_node; /* linked while it counts */
-  struct list of_unserved;                   /* linked while charged to no GPU */
+  /* While it counts it has a place in demand->due or stands in demand->expiry. */
+  _Alignas(64) uint64_t due_place; /* 0: none */
+  struct heap_node expiry_node;
+  struct list of_unserved; /* linked while charged to no GPU */
   int64_t share;
   struct gpu *gpu; /* charged to; NULL: unserved */
 };
@@ -74,15 +76,28 @@ struct demand_gpu {
   struct heap_node pause_node;     /* in demand->paused after LOADs were refused */
 };
 
+/* A place in the order in which requests cease to count. */
+struct demand_due {
+  struct instant until;
+  struct demand_request *request; /* NULL: it ceased to before */
+};
+
 struct demand {
   struct scheduler *scheduler;
   enum demand_order order;
   struct demand_request *requests; /* by pool index */
   struct demand_model *models;     /* by model id */
   struct demand_gpu *gpus;         /* by gpu id */
-  struct heap expiry;              /* of requests */
-  struct heap priorities;          /* of models, by `order` */
-  struct list postponed;           /* of models, the one that waited longest first */
+  /* When requests no longer count. Nearly all have the same window, so they come in the order in
+   * which they go: those stand in a ring, by their place in it. What is not the last of all, or
+   * finds no room there, stands in a heap. */
+  struct demand_due *due; /* a power of two of them, at least half the limit of requests */
+  uint64_t due_mask;
+  uint64_t due_first; /* places, from 1 on */
+  uint64_t due_end;
+  struct heap expiry;
+  struct heap priorities; /* of models, by `order` */
+  struct list postponed;  /* of models, the one that waited longest first */
   uint64_t next_turn;
   struct heap loadable; /* of GPUs, the lightest first */
   struct heap paused;   /* of GPUs, by when they may load again */
@@ -92,6 +107,8 @@ void demand_init(struct demand *demand, struct arena *arena, struct scheduler *s
                  enum demand_order order);
 /* prefetch() what a request for this model will touch. */
 void demand_expect(const struct demand *demand, uint32_t model_id);
+/* The same for the end of its oldest request. */
+void demand_expect_first(const struct demand *demand, const struct model *model);
 void demand_on_model_added(struct demand *demand, struct model *model);
 void demand_on_queued(struct demand *demand, struct request *request);
 void demand_on_dequeued(struct demand *demand, struct request *request);

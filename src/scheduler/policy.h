@@ -24,8 +24,9 @@ struct policy {
    * its config set, nothing else. */
   void *(*init)(struct arena *arena, struct scheduler *scheduler);
 
-  /* [optional] A request for this model comes: prefetch() what the hooks below will touch. */
-  void (*expect)(const void *self, uint32_t model_id);
+  /* [optional] A request for this model comes: prefetch() what the hooks below will touch, in steps
+   * as of scheduler_expect_request(). From step 1 on the model is known. */
+  void (*expect)(const void *self, const struct model *model, uint32_t step);
 
   /* [optional] hooks; all notes only. */
   void (*on_model_added)(void *self, struct model *model);

@@ -80,7 +80,6 @@ void request_answer(struct scheduler *scheduler, struct request *request,
 /* Into its model's queue; tells the policy. */
 static void request_enqueue(struct scheduler *scheduler, struct request *request) {
   struct model *model = request->model;
-  request->state = REQUEST_STATE_QUEUED;
   tree_insert(&model->queue, &request->of_queue, request->target.ns, request->sequence);
   scheduler->counts.requests_queued++;
   if (model->queue.first == &request->of_queue) {
@@ -103,6 +102,10 @@ void request_dequeue(struct scheduler *scheduler, struct request *request) {
     scheduler->policy->on_dequeued(scheduler->policy_state, request);
   }
 }
+
+/* Their slots lie line by line. */
+_Static_assert(sizeof(struct pool_slot) + sizeof(struct request) == 128, "two cache lines");
+_Static_assert(sizeof(struct pool_slot) + sizeof(struct action) == 128, "two cache lines");
 
 void request_retry(struct scheduler *scheduler, struct request *request) {
   if (request->attempts_count >= SCHEDULER_ATTEMPTS_MAX) {
@@ -222,7 +225,7 @@ void scheduler_on_request(struct scheduler *scheduler, struct instant now,
       .arrived = scheduler->now,
       .deadline = instant_add(scheduler->now, slo),
       .target = instant_add(scheduler->now, aimed_slo(scheduler, slo)),
-      .arrival_count = model->loaded_count,
+      .arrival_count = model->loaded_count & 0xffffff,
   };
   if (!request_is_hopeful(scheduler, request)) {
     request_answer(scheduler, request, REQUEST_CANNOT_START, 0, 0);
@@ -231,13 +234,22 @@ void scheduler_on_request(struct scheduler *scheduler, struct instant now,
   request_enqueue(scheduler, request);
 }
 
-void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_id) {
-  if (model_id < scheduler->config.limits.models) {
-    prefetch(&scheduler->models[model_id], MODEL_REQUEST_BYTES);
+void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_id, uint32_t step) {
+  if (model_id >= scheduler->config.limits.models) {
+    return;
+  }
+  const struct model *model = &scheduler->models[model_id];
+  if (step == 0) {
+    prefetch(model, MODEL_REQUEST_BYTES);
     tournament_expect(&scheduler->expiry, model_id);
-    if (scheduler->policy->expect != NULL) {
-      scheduler->policy->expect(scheduler->policy_state, model_id);
-    }
+  } else if (!model->is_known) {
+    return;
+  } else if (step == 1) {
+    prefetch(model->residencies.next, PREFETCH_LINE_BYTES);
+    prefetch(model->queue.last, PREFETCH_LINE_BYTES);
+  }
+  if (scheduler->policy->expect != NULL) {
+    scheduler->policy->expect(scheduler->policy_state, model, step);
   }
 }
 

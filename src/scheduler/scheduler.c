@@ -248,7 +248,7 @@ static void lose_action(struct scheduler *scheduler, struct action *action, stru
   action_report(scheduler, action, NULL, 0);
   struct residency *residency = action->residency;
   struct gpu *gpu = residency->gpu;
-  switch (action->type) {
+  switch ((enum action_type)action->type) {
   case ACTION_INFER:
     gpu_on_infer_done(gpu, scheduler->now, action, NULL);
     residency->infers_count--;

@@ -150,9 +150,13 @@ struct scheduler *scheduler_init(void *memory, const struct scheduler_config *co
 void scheduler_on_request(struct scheduler *scheduler, struct instant now,
                           const struct scheduler_request *request);
 
-/* A hint, for a shell that knows what it will report soon: memory that such a request will touch
- * begins to come. No effect on anything but time; any id is allowed. */
-void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_id);
+/* Hints, for a shell that knows what it will report soon: memory that it will touch begins to come
+ * (base/prefetch.h). In steps from 0 to SCHEDULER_EXPECT_STEPS - 1, each going on from what the one
+ * before has brought, so with other work in between; steps may be left out at the end. No effect on
+ * anything but time; any id is allowed. */
+enum { SCHEDULER_EXPECT_STEPS = 4 };
+void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_id, uint32_t step);
+void scheduler_expect_result(const struct scheduler *scheduler, uint64_t action_id, uint32_t step);
 
 /* Every worker that is up holds this model in host memory now. False: the id is taken or out of
  * range, or the spec is not valid. */

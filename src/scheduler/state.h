@@ -117,37 +117,38 @@ struct residency {
   struct list of_gpu;   /* in gpu->residencies */
 };
 
-enum request_state { REQUEST_STATE_QUEUED, REQUEST_STATE_RUNNING };
-
+/* A slot of its pool is two cache lines. The first is what queues are searched by. */
 struct request {
-  struct tree_node of_queue;
-  struct request *next_of_batch; /* RUNNING: of its action, NULL for the last */
+  union {
+    struct tree_node of_queue;     /* QUEUED: linked */
+    struct request *next_of_batch; /* RUNNING: of its action, NULL for the last */
+  };
   struct model *model;
-  enum request_state state;
+  struct instant target;   /* what is aimed at: the deadline less the safety buffer */
+  struct instant deadline; /* arrival + SLO */
+  struct instant arrived;
   uint64_t sequence; /* of arrival: ties are broken by it */
   uint64_t tag;
   uint64_t request_id;
-  uint32_t user_id;
   double slo_factor;
-  struct instant arrived;
-  struct instant deadline; /* arrival + SLO */
-  struct instant target;   /* what is aimed at: the deadline less the safety buffer */
-  uint32_t arrival_count;
-  uint32_t attempts_count; /* actions that carried it and failed */
+  uint32_t user_id;
+  uint32_t arrival_count : 24;
+  uint32_t attempts_count : 8; /* actions that carried it and failed */
 };
 
+static inline bool request_is_queued(const struct request *request) {
+  return request->of_queue.is_linked;
+}
+
+/* A slot of its pool is two cache lines. The first is what predictions walk over. */
 struct action {
-  /* What predictions walk over. */
   struct list of_gpu;          /* in gpu->infers, gpu->loads or gpu->evicts */
   struct duration expected;    /* duration */
   struct instant due;          /* as predicted now */
   struct instant expected_end; /* as predicted when it was sent */
   struct residency *residency;
   uint64_t action_id;
-  struct list of_scheduler; /* in scheduler->under_way */
-  enum action_type type;
-  uint32_t batch_size;
-  uint32_t requests_count;
+  struct list of_scheduler;      /* in scheduler->under_way */
   struct request *first_request; /* the others follow by next_of_batch */
   struct instant sent;
   struct instant earliest;
@@ -155,8 +156,11 @@ struct action {
   uint32_t clock_mhz;
   uint32_t requests_queued; /* telemetry: of the model, when it was made */
   uint32_t copies_loaded;
-  bool was_idle; /* the GPU had nothing under way when it was sent */
-  bool is_out;   /* next_actions() has returned it */
+  uint8_t type; /* enum action_type */
+  uint8_t batch_size;
+  uint8_t requests_count;
+  bool was_idle : 1; /* the GPU had nothing under way when it was sent */
+  bool is_out : 1;   /* next_actions() has returned it */
 };
 
 struct worker {

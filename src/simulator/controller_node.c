@@ -177,10 +177,20 @@ static void on_infer(struct controller_node *controller, struct instant now,
   event_set(&controller->timer, turn(controller, now));
 }
 
-void controller_node_expect_request(const void *self, const void *message) {
+void controller_node_expect_request(const void *self, const void *message, uint32_t step) {
   const struct controller_node *controller = self;
   const struct request_message *request = message;
-  scheduler_expect_request(controller->scheduler, request->model_id);
+  if (request->kind == REQUEST_INFER && controller->is_running) {
+    scheduler_expect_request(controller->scheduler, request->model_id, step);
+  }
+}
+
+void controller_node_expect_report(const void *self, const void *message, uint32_t step) {
+  const struct controller_peer *peer = self;
+  const struct report_message *report = message;
+  if (report->kind == REPORT_RESULT && peer->controller->is_running) {
+    scheduler_expect_result(peer->controller->scheduler, report->action_id, step);
+  }
 }
 
 void controller_node_on_request(void *self, struct instant now, const void *message) {

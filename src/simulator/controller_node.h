@@ -114,7 +114,8 @@ void controller_node_add_package(struct controller_node *controller, struct inst
                                  uint32_t package_index);
 
 /* It will be the next one: the `expect` of the same channel. */
-void controller_node_expect_request(const void *self, const void *message);
+void controller_node_expect_request(const void *self, const void *message, uint32_t step);
+void controller_node_expect_report(const void *self, const void *message, uint32_t step);
 
 /* A request_message has arrived; `self` is the node. */
 void controller_node_on_request(void *self, struct instant now, const void *message);

@@ -33,19 +33,17 @@ static struct instant channel_run(void *self, struct instant now) {
   channel->deliver(channel->self, now, slot + SLOT_HEAD_BYTES);
   channel->is_delivering = false;
   channel->count--;
+  channel->delivered_count++;
   if (channel->count == 0) {
     channel->first = 0; /* the slot that is in the cache */
     return INSTANT_NEVER;
   }
   channel->first = (channel->first + 1) & (channel->capacity - 1);
   slot = slot_at(channel, 0);
-  if (channel->expect != NULL) {
-    channel->expect(channel->self, slot + SLOT_HEAD_BYTES);
-  }
   return arrival_of(slot);
 }
 
-void channel_init(struct channel *channel, struct events *events, const struct network *network,
+void channel_init(struct channel *channel, struct events *events, struct network *network,
                   struct port *from, struct port *to, size_t message_bytes,
                   void (*deliver)(void *self, struct instant now, const void *message),
                   void *self) {
@@ -106,10 +104,36 @@ static struct instant arrival(struct channel *channel, struct instant now, uint6
   return instant_max(at, channel->last_arrival);
 }
 
+/* After how many messages more the receiver of one is asked to expect it: time for memory to come,
+ * not for it to be driven out of the second-level cache again. */
+static const uint32_t NOTICE_AFTER[] = {1, 9, 17, 25};
+
+/* A message is about to be written: those before it are complete. */
+static void give_notices(struct network *network, const struct channel *channel) {
+  const uint64_t last = network->notices_count++;
+  network->notices[last % NETWORK_NOTICES] = (struct network_notice){
+      .channel = channel, .number = channel->delivered_count + channel->count};
+  for (uint32_t step = 0; step < sizeof(NOTICE_AFTER) / sizeof(NOTICE_AFTER[0]); step++) {
+    if (last < NOTICE_AFTER[step]) {
+      break;
+    }
+    const struct network_notice *notice =
+        &network->notices[(last - NOTICE_AFTER[step]) % NETWORK_NOTICES];
+    const struct channel *of = notice->channel;
+    const uint64_t ahead = notice->number - of->delivered_count; /* huge: it has arrived */
+    if (ahead < of->count) {
+      of->expect(of->self, slot_at(of, (uint32_t)ahead) + SLOT_HEAD_BYTES, step);
+    }
+  }
+}
+
 void *channel_send(struct channel *channel, uint64_t wire_bytes) {
   CHECK(!channel->is_delivering);
   if (channel->count == channel->capacity) {
     grow(channel);
+  }
+  if (channel->expect != NULL) {
+    give_notices(channel->network, channel);
   }
   const struct instant at = arrival(channel, channel->event.events->now, wire_bytes);
   channel->last_arrival = at;

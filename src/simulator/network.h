@@ -20,11 +20,23 @@
 #include "base/prng.h"
 #include "simulator/events.h"
 
+/* Messages under way of which their receivers were told: a ring. */
+enum { NETWORK_NOTICES = 64 };
+
+struct channel;
+
+struct network_notice {
+  const struct channel *channel;
+  uint64_t number; /* of the message in its channel */
+};
+
 struct network {
   struct duration latency;
   struct duration jitter;
   uint64_t ps_per_byte; /* picoseconds; 0: the bandwidth has no limit */
   uint64_t seed;
+  struct network_notice notices[NETWORK_NOTICES];
+  uint64_t notices_count; /* ever */
 };
 
 /* A machine's network card: one direction does not hold up the other. */
@@ -35,7 +47,7 @@ struct port {
 
 struct channel {
   struct event event;
-  const struct network *network;
+  struct network *network;
   struct port *from;
   struct port *to;
   struct prng prng;
@@ -44,17 +56,22 @@ struct channel {
   uint32_t capacity; /* a power of two */
   uint32_t first;
   uint32_t count;
+  uint64_t delivered_count;
   struct instant last_arrival;
   struct instant held_until; /* nothing is delivered before */
   bool is_delivering;
   void (*deliver)(void *self, struct instant now, const void *message);
-  void (*expect)(const void *self, const void *message); /* the next one; NULL: not asked for */
+  /* NULL, or asked about each message while it is under way, as long as that is: a few times, each
+   * time one `step` further (from 0 on) and with other events in between. The receiver may bring
+   * into the processor's caches what the message will touch: in each step what the step before has
+   * led to (base/prefetch.h). */
+  void (*expect)(const void *self, const void *message, uint32_t step);
   void *self;
 };
 
 /* `message_bytes`: of the struct that stands for every message of this channel. `deliver` may use
  * the message until it returns and must not send into the same channel (CHECK). */
-void channel_init(struct channel *channel, struct events *events, const struct network *network,
+void channel_init(struct channel *channel, struct events *events, struct network *network,
                   struct port *from, struct port *to, size_t message_bytes,
                   void (*deliver)(void *self, struct instant now, const void *message), void *self);
 

@@ -129,7 +129,7 @@ static enum err create_workers(struct simulation *simulation, struct error_text 
 
 static void connect(struct simulation *simulation) {
   struct events *events = &simulation->events;
-  const struct network *network = &simulation->network;
+  struct network *network = &simulation->network;
   struct client_node *client = &simulation->client;
   struct controller_node *controller = &simulation->controller;
   channel_init(&client->to_controller, events, network, &client->port, &controller->port,
@@ -145,6 +145,7 @@ static void connect(struct simulation *simulation) {
                  sizeof(struct order_message), worker_node_on_order, worker);
     channel_init(&worker->to_controller, events, network, &worker->port, &controller->port,
                  sizeof(struct report_message), controller_node_on_report, peer);
+    worker->to_controller.expect = controller_node_expect_report;
   }
 }
 

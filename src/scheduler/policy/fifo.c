@@ -185,7 +185,7 @@ static void fifo_validate(const void *self) {
   homes_validate(&fifo->homes);
   for (uint32_t i = 0; i < fifo->scheduler->requests.capacity; i++) {
     const struct request *request = pool_at(&fifo->scheduler->requests, i);
-    const bool waits = request != NULL && request->state == REQUEST_STATE_QUEUED &&
+    const bool waits = request != NULL && request_is_queued(request) &&
                        homes_of(&fifo->homes, request->model) != NULL;
     CHECK_EQ(list_is_linked(&fifo->requests[i]), waits);
   }

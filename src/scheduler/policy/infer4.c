@@ -29,7 +29,8 @@ struct infer4_gpu {
 };
 
 struct infer4_residency {
-  struct tree_node offer; /* in its GPU's offers while its model offers to it */
+  /* In its GPU's offers while its model offers to it: a walk over them reads a line each. */
+  _Alignas(64) struct tree_node offer;
   struct residency *residency;
 };
 
@@ -41,6 +42,9 @@ struct infer4 {
   struct infer4_residency *residencies; /* by pool index */
   /* By gpu id, those that have offers and could take one: when they want work. */
   struct tournament ready;
+  /* The first of them: how far foresee() has come with it. */
+  uint32_t foreseen_gpu_id;
+  uint32_t foreseen_steps;
 };
 
 static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
@@ -149,10 +153,34 @@ static void infer4_on_model_added(void *self, struct model *model) {
   demand_on_model_added(&infer4->demand, model);
 }
 
-static void infer4_expect(const void *self, uint32_t model_id) {
+static void infer4_expect(const void *self, const struct model *model, uint32_t step) {
   const struct infer4 *infer4 = self;
-  prefetch(&infer4->holders.models[model_id], sizeof(infer4->holders.models[model_id]));
-  demand_expect(&infer4->demand, model_id);
+  const uint32_t model_id = (uint32_t)(model - infer4->scheduler->models);
+  if (step == 0) {
+    prefetch(&infer4->holders.models[model_id], sizeof(infer4->holders.models[model_id]));
+    demand_expect(&infer4->demand, model_id);
+    return;
+  }
+  const struct offers_model *of_model = &infer4->holders.models[model_id];
+  if (step == 1) {
+    prefetch(of_model->offered.next, sizeof(struct offers_holder));
+    prefetch(of_model->waiting.next, sizeof(struct offers_holder));
+    return;
+  }
+  const struct residency *offered = offers_first(&infer4->holders, model);
+  const struct residency *waiting = offers_next(&infer4->holders, model);
+  if (step == 2) {
+    prefetch(waiting, sizeof(*waiting));
+    prefetch(offered, sizeof(*offered));
+    return;
+  }
+  if (waiting != NULL) {
+    prefetch(waiting->gpu, sizeof(*waiting->gpu));
+    prefetch(of_residency(infer4, waiting), sizeof(struct infer4_residency));
+  }
+  if (offered != NULL) {
+    prefetch(of_residency(infer4, offered), sizeof(struct infer4_residency));
+  }
 }
 
 static void infer4_on_queued(void *self, struct request *request) {
@@ -328,6 +356,52 @@ static bool wants_work(const struct infer4 *infer4, const struct gpu *gpu) {
   return ahead.ns <= infer4->scheduler->config.schedule_ahead.ns && !gpu_is_late(gpu, now);
 }
 
+/* The next GPU to want work is known beforehand: with every call a step further, bring what
+ * give_work() will touch into the processor's caches, each step from what the one before brought.
+ * Else it waits for one place in memory after another. */
+static void foresee(struct infer4 *infer4) {
+  const struct scheduler *scheduler = infer4->scheduler;
+  const uint32_t gpu_id = tournament_first(&infer4->ready);
+  const struct gpu *gpu = pool_at(&scheduler->gpus, gpu_id);
+  const struct tree_node *offer = infer4->gpus[gpu_id].offers.first;
+  if (infer4->foreseen_gpu_id != gpu_id) {
+    infer4->foreseen_gpu_id = gpu_id;
+    infer4->foreseen_steps = 0;
+  }
+  if (offer == NULL || gpu == NULL) {
+    return;
+  }
+  const struct infer4_residency *entry = TREE_ENTRY(offer, const struct infer4_residency, offer);
+  switch (infer4->foreseen_steps++) {
+  case 0:
+    prefetch(gpu, sizeof(*gpu));
+    prefetch(entry, sizeof(*entry));
+    break;
+  case 1: {
+    const uint32_t model_id = (uint32_t)offer->tie;
+    prefetch(&scheduler->models[model_id], MODEL_REQUEST_BYTES);
+    prefetch(&infer4->holders.models[model_id], sizeof(struct offers_model));
+    prefetch(entry->residency, sizeof(struct residency));
+    prefetch(&infer4->holders.holders[entry - infer4->residencies], sizeof(struct offers_holder));
+    prefetch(gpu->infers.previous, PREFETCH_LINE_BYTES);
+    prefetch(gpu->residencies.previous, PREFETCH_LINE_BYTES);
+    tournament_expect(&scheduler->expiry, model_id);
+    demand_expect(&infer4->demand, model_id);
+    break;
+  }
+  case 2:
+    prefetch(scheduler->models[offer->tie].queue.first, sizeof(struct request));
+    prefetch(entry->residency->of_gpu.next, PREFETCH_LINE_BYTES);
+    prefetch(entry->residency->of_gpu.previous, PREFETCH_LINE_BYTES);
+    break;
+  case 3:
+    demand_expect_first(&infer4->demand, &scheduler->models[offer->tie]);
+    break;
+  default:
+    break;
+  }
+}
+
 static void infer4_plan(void *self) {
   struct infer4 *infer4 = self;
   const struct instant now = infer4->scheduler->now;
@@ -342,6 +416,7 @@ static void infer4_plan(void *self) {
     }
   }
   demand_load(&infer4->demand);
+  foresee(infer4);
 }
 
 static void infer4_validate(const void *self) {
