@@ -10,15 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/cpu/cpu.h"
-#include "backend/emulated/emulated.h"
 #include "base/check.h"
+#include "check_model/open.h"
 #include "loader/loader.h"
-#include "model/profile.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/log.h"
-#include "os/memory.h"
 #include "os/thread.h"
 
 static const char PROGRAM[] = "check_model";
@@ -28,14 +25,11 @@ enum {
   EXECUTIONS_MAX = 10000,
   EXECUTIONS_MIN = 10,
   PAGES_DEFAULT = 96,
-  MODELS_MAX = 1,
-  IO_BYTES = 512 << 20,
-  WORKSPACE_BYTES = 2047 << 20,
   TOP = 5,
   CLASSES_MIN = 10,
-  PROFILE_BYTES_MAX = 16 << 20,
-  PROFILE_ROWS_MAX = 4096,
 };
+
+#define INPUT_FILE_BYTES_MAX ((size_t)1 << 31)
 
 struct arguments {
   const char *path;
@@ -43,17 +37,18 @@ struct arguments {
   const char *output;
   const char *backend;
   const char *profile;
-  uint64_t batch; /* 0: all */
+  uint64_t batch; /* 0: all are measured, and one request is answered */
   uint64_t pages;
   uint64_t cores;   /* 0: all */
-  uint64_t seconds; /* for each batch size */
+  uint64_t seconds; /* for each batch size; 0: nothing is measured */
   bool wants_row;
   bool is_paced;
 };
 
 struct checked {
   struct arguments arguments;
-  struct backend backend;
+  struct opened opened;
+  struct backend backend; /* the opened one */
   struct backend_gpu gpu;
   struct os_event event;
   struct model_spec spec;
@@ -65,20 +60,20 @@ static void print_help(void) {
   printf(
       "check_model: what a compiled model is, how long it takes here, and what it answers\n\n"
       "usage: check_model [options] FOLDER\n\n"
-      "  --input FILE      one request's input, as raw bytes; without it one is made up\n"
-      "  --output FILE     where the answer's raw bytes go\n"
-      "  --backend NAME    cpu, or emulated with --profile FILE; cpu if not given\n"
-      "  --profile FILE    a table of measured durations (see zoo/profiles)\n"
-      "  --batch N         measure this batch size alone\n"
-      "  --seconds N       how long each batch size is measured; 2 if not given\n"
-      "  --cores N         how many cores compute; all if not given\n"
+      "  --input FILE      requests, as raw bytes; without it they are made up\n"
+      "  --output FILE     where the answers' raw bytes go\n"
+      "  --backend NAME    %s; auto if not given: the best that runs here\n"
+      "  --profile FILE    for emulated: a table of measured durations (see zoo/profiles)\n"
+      "  --batch N         measure this batch size alone, and answer N requests at once\n"
+      "  --seconds N       how long each batch size is measured; 2 if not given, 0: not at all\n"
+      "  --cores N         for cpu: how many cores compute; all if not given\n"
       "  --pages N         weights cache in pages of 16 MiB; %d if not given\n"
       "  --row             print one line for a table of measured durations, and nothing else\n"
       "  --paced           measure only when told: every line of standard input is a number of\n"
       "                    executions of --batch (1 if not given); each is answered by one line\n"
       "                    with their durations in nanoseconds\n"
       "  -h, --help        this text\n",
-      PAGES_DEFAULT);
+      OPEN_NAMES, PAGES_DEFAULT);
 }
 
 static bool parse_number(const char *option, const char *text, uint64_t min, uint64_t max,
@@ -103,7 +98,7 @@ static int parse(int argc, char *const *argv, struct arguments *ret) {
       {"cores", required_argument, NULL, 'c'},   {"pages", required_argument, NULL, 'g'},
       {"row", no_argument, NULL, 'r'},           {"paced", no_argument, NULL, 'a'},
       {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
-  *ret = (struct arguments){.backend = "cpu", .pages = PAGES_DEFAULT, .seconds = 2};
+  *ret = (struct arguments){.backend = "auto", .pages = PAGES_DEFAULT, .seconds = 2};
   bool is_right = true;
   int option = 0;
   while (is_right && (option = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1) {
@@ -124,7 +119,7 @@ static int parse(int argc, char *const *argv, struct arguments *ret) {
       is_right = parse_number("batch", optarg, 1, MODEL_BATCH_MAX, &ret->batch);
       break;
     case 's':
-      is_right = parse_number("seconds", optarg, 1, 3600, &ret->seconds);
+      is_right = parse_number("seconds", optarg, 0, 3600, &ret->seconds);
       break;
     case 'c':
       is_right = parse_number("cores", optarg, 1, 1024, &ret->cores);
@@ -161,63 +156,6 @@ static int parse(int argc, char *const *argv, struct arguments *ret) {
 static void on_notify(void *user) {
   struct checked *checked = user;
   os_event_set(&checked->event);
-}
-
-static bool open_cpu(struct checked *checked, struct error_text *error) {
-  const struct cpu_config config = {
-      .devices = 1,
-      .cores = checked->arguments.cores == 0 ? cpu_cores() : (uint32_t)checked->arguments.cores,
-      .pages = (uint32_t)checked->arguments.pages,
-      .io_bytes = IO_BYTES,
-      .workspace_bytes = WORKSPACE_BYTES,
-      .models_max = MODELS_MAX,
-      .notify = on_notify,
-      .notify_user = checked};
-  if (!cpu_is_usable()) {
-    error_text_set(error, "backend cpu: this processor lacks AVX2; give --backend emulated");
-    return false;
-  }
-  return cpu_create(&config, &checked->backend, error) == ERR_OK;
-}
-
-static bool open_emulated(struct checked *checked, struct error_text *error) {
-  char *text = NULL;
-  size_t bytes = 0;
-  if (checked->arguments.profile == NULL) {
-    error_text_set(error, "backend emulated: give --profile FILE, a table of measured durations");
-    return false;
-  }
-  if (file_read(checked->arguments.profile, PROFILE_BYTES_MAX, &text, &bytes, error) != ERR_OK) {
-    return false;
-  }
-  struct model_spec *rows = calloc(PROFILE_ROWS_MAX, sizeof(*rows));
-  uint32_t count = 0;
-  struct profile_fault fault;
-  if (rows == NULL ||
-      profile_parse(text, bytes, rows, PROFILE_ROWS_MAX, &count, &fault) != ERR_OK || count == 0) {
-    error_text_set(error, "%s: no table of measured durations; see zoo/profiles for some",
-                   checked->arguments.profile);
-    return false;
-  }
-  const struct emulated_gpu_config gpu = {.pages = (uint32_t)checked->arguments.pages,
-                                          .io_bytes = IO_BYTES,
-                                          .workspace_bytes = WORKSPACE_BYTES,
-                                          .clock_mhz = rows[0].clock_mhz};
-  struct emulated_config config;
-  emulated_config_defaults(&config);
-  config.gpus = &gpu;
-  config.gpus_count = 1;
-  config.profile = rows; /* as long as the process */
-  config.profile_count = count;
-  config.models_max = MODELS_MAX;
-  void *memory = os_memory_take(emulated_bytes(&config));
-  if (memory == NULL) {
-    error_text_set(error, "out of memory");
-    return false;
-  }
-  checked->backend = emulated_init(memory, &config);
-  free(text);
-  return true;
 }
 
 /* Until the backend may have something new. */
@@ -293,8 +231,9 @@ static double percentile_ms(const struct durations *durations, double share) {
 
 static bool measure_load(struct checked *checked, struct durations *ret) {
   const struct backend_ops *ops = checked->backend.ops;
+  const uint32_t loads = checked->arguments.seconds == 0 ? 1 : LOADS;
   ret->count = 0;
-  for (uint32_t i = 0; i < LOADS; i++) {
+  for (uint32_t i = 0; i < loads; i++) {
     struct duration duration;
     if (i > 0) {
       ops->evict(checked->backend.self, os_now(), 0, 0, checked->pages,
@@ -337,11 +276,6 @@ static bool measure_paced(struct checked *checked, struct error_text *error) {
   const struct backend_io io = {.inputs = NULL};
   struct duration duration;
   char line[32];
-  if (model_batch_kind(&checked->spec, batch_size) >= checked->spec.batch_kinds) {
-    error_text_set(error, "--batch: %s was not compiled for batch size %u, or it does not fit",
-                   checked->arguments.path, batch_size);
-    return false;
-  }
   bool is_done = run(checked, BACKEND_ENGINE_LOAD, 0, NULL, &duration) &&
                  run(checked, BACKEND_ENGINE_INPUT, batch_size, &io, &duration);
   while (is_done && fgets(line, sizeof(line), stdin) != NULL) {
@@ -377,6 +311,25 @@ static void print_workspace(const struct checked *checked) {
   loader_close(&package);
 }
 
+/* The line of a table or the lines of a report, up to the executions. */
+static void print_head(const struct checked *checked, const struct durations *loads) {
+  const struct model_spec *spec = &checked->spec;
+  if (checked->arguments.wants_row) {
+    printf("%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%.6f", spec->name, spec->input_bytes,
+           spec->output_bytes, spec->weights_bytes, percentile_ms(loads, 0.5));
+    return;
+  }
+  printf("%s on %s (%s)\n", spec->name, checked->gpu.name, checked->backend.ops->name);
+  printf("  input         %" PRIu64 " bytes\n  output        %" PRIu64 " bytes\n",
+         spec->input_bytes, spec->output_bytes);
+  print_workspace(checked);
+  printf("  weights       %" PRIu64 " bytes in %u pages\n", spec->weights_bytes,
+         spec->weights_pages);
+  printf("  transfer      p50 %.3f ms, worst of %u %.3f ms, %.2f GB/s\n", percentile_ms(loads, 0.5),
+         loads->count, percentile_ms(loads, 1.0),
+         (double)spec->weights_bytes / 1e6 / percentile_ms(loads, 0.5));
+}
+
 static bool report(struct checked *checked) {
   static struct durations durations;
   const struct model_spec *spec = &checked->spec;
@@ -384,20 +337,10 @@ static bool report(struct checked *checked) {
   if (!measure_load(checked, &durations)) {
     return false;
   }
-  if (is_table) {
-    printf("%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%.6f", spec->name, spec->input_bytes,
-           spec->output_bytes, spec->weights_bytes, percentile_ms(&durations, 0.5));
-  } else {
-    printf("%s on %s\n", spec->name, checked->gpu.name);
-    printf("  input         %" PRIu64 " bytes\n  output        %" PRIu64 " bytes\n",
-           spec->input_bytes, spec->output_bytes);
-    print_workspace(checked);
-    printf("  weights       %" PRIu64 " bytes in %u pages\n", spec->weights_bytes,
-           spec->weights_pages);
-    printf("  transfer      p50 %.3f ms, worst of %u %.3f ms, %.2f GB/s\n",
-           percentile_ms(&durations, 0.5), durations.count, percentile_ms(&durations, 1.0),
-           (double)spec->weights_bytes / 1e6 / percentile_ms(&durations, 0.5));
+  if (checked->arguments.seconds == 0) {
+    return true;
   }
+  print_head(checked, &durations);
   for (uint32_t i = 0; i < spec->batch_kinds; i++) {
     const uint32_t batch_size = spec->batch_sizes[i];
     if (checked->arguments.batch != 0 && checked->arguments.batch != batch_size) {
@@ -445,35 +388,61 @@ static void print_top(const struct checked *checked, const unsigned char *output
   free(scores);
 }
 
-static bool answer(struct checked *checked, struct error_text *error) {
-  char *input = NULL;
-  size_t bytes = 0;
+/* All requests of `path`; NULL and ERR_OK: no file was given, the backend makes inputs up. */
+static enum err read_input(const struct checked *checked, uint32_t batch_size, char **ret_input,
+                           struct error_text *error) {
   const char *path = checked->arguments.input;
-  if (path != NULL && file_read(path, (size_t)1 << 31, &input, &bytes, error) != ERR_OK) {
+  size_t bytes = 0;
+  *ret_input = NULL;
+  if (path == NULL) {
+    return ERR_OK;
+  }
+  const enum err result = file_read(path, INPUT_FILE_BYTES_MAX, ret_input, &bytes, error);
+  if (result != ERR_OK) {
+    return result;
+  }
+  if (bytes != checked->spec.input_bytes * batch_size) {
+    error_text_set(error, "%s: has %zu bytes; %" PRIu32 " requests of this model have %" PRIu64,
+                   path, bytes, batch_size, checked->spec.input_bytes * batch_size);
+    free(*ret_input);
+    *ret_input = NULL;
+    return ERR_RANGE;
+  }
+  return ERR_OK;
+}
+
+static bool execute(struct checked *checked, uint32_t batch_size, const struct backend_io *io,
+                    struct error_text *error) {
+  for (int engine = BACKEND_ENGINE_INPUT; engine <= BACKEND_ENGINE_OUTPUT; engine++) {
+    struct duration duration;
+    if (!run(checked, (enum backend_engine)engine, batch_size, io, &duration)) {
+      error_text_set(error, "%s: the execution failed", checked->arguments.path);
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool answer(struct checked *checked, struct error_text *error) {
+  const struct arguments *arguments = &checked->arguments;
+  const uint32_t batch_size = arguments->batch == 0 ? 1 : (uint32_t)arguments->batch;
+  const uint64_t output_bytes = checked->spec.output_bytes * batch_size;
+  char *input = NULL;
+  if (read_input(checked, batch_size, &input, error) != ERR_OK) {
     return false;
   }
-  if (path != NULL && bytes != checked->spec.input_bytes) {
-    error_text_set(error, "%s: has %zu bytes, the model's input has %" PRIu64, path, bytes,
-                   checked->spec.input_bytes);
-    free(input);
-    return false;
+  const void *inputs[MODEL_BATCH_MAX];
+  for (uint32_t i = 0; i < batch_size; i++) {
+    inputs[i] = input == NULL ? NULL : input + i * checked->spec.input_bytes;
   }
-  const void *inputs[1] = {input};
-  unsigned char *output = calloc(1, checked->spec.output_bytes + 1);
+  unsigned char *output = calloc(1, output_bytes + 1);
   CHECK(output != NULL);
   const struct backend_io io = {.inputs = inputs, .outputs = output};
-  bool is_done = true;
-  for (int engine = BACKEND_ENGINE_INPUT; engine <= BACKEND_ENGINE_OUTPUT && is_done; engine++) {
-    struct duration duration;
-    is_done = run(checked, (enum backend_engine)engine, 1, &io, &duration);
+  bool is_done = execute(checked, batch_size, &io, error);
+  if (is_done && arguments->output != NULL) {
+    is_done = file_write_atomically(arguments->output, output, output_bytes, error) == ERR_OK;
   }
-  if (!is_done) {
-    error_text_set(error, "%s: the execution failed", checked->arguments.path);
-  } else if (checked->arguments.output != NULL) {
-    is_done = file_write_atomically(checked->arguments.output, output, checked->spec.output_bytes,
-                                    error) == ERR_OK;
-  }
-  if (is_done && !checked->arguments.wants_row) {
+  if (is_done && !arguments->wants_row) {
     print_top(checked, output);
   }
   free(output);
@@ -482,17 +451,26 @@ static bool answer(struct checked *checked, struct error_text *error) {
 }
 
 static bool check(struct checked *checked, struct error_text *error) {
-  const char *name = checked->arguments.backend;
-  const bool is_cpu = strcmp(name, "cpu") == 0;
-  if (!is_cpu && strcmp(name, "emulated") != 0) {
-    error_text_set(error, "--backend: '%s' is not built in; give cpu or emulated", name);
+  const struct open_request request = {.name = checked->arguments.backend,
+                                       .profile = checked->arguments.profile,
+                                       .cores = (uint32_t)checked->arguments.cores,
+                                       .pages = (uint32_t)checked->arguments.pages,
+                                       .notify = on_notify,
+                                       .notify_user = checked};
+  if (open_backend(&request, &checked->opened, error) != ERR_OK) {
     return false;
   }
-  if (!(is_cpu ? open_cpu(checked, error) : open_emulated(checked, error))) {
-    return false;
-  }
+  checked->backend = checked->opened.backend;
   checked->backend.ops->gpu(checked->backend.self, 0, &checked->gpu);
   if (!load_model(checked, error)) {
+    return false;
+  }
+  const uint64_t batch_size = checked->arguments.batch;
+  if (batch_size != 0 &&
+      model_batch_kind(&checked->spec, (uint32_t)batch_size) >= checked->spec.batch_kinds) {
+    error_text_set(error,
+                   "--batch: %s was not compiled for batch size %" PRIu64 ", or it does not fit",
+                   checked->arguments.path, batch_size);
     return false;
   }
   checked->pages = calloc(checked->spec.weights_pages + 1, sizeof(*checked->pages));
@@ -531,9 +509,7 @@ int main(int argc, char **argv) {
   if (!is_done) {
     log_usage_error(PROGRAM, "%s", error.text);
   }
-  if (checked.backend.ops != NULL) {
-    checked.backend.ops->destroy(checked.backend.self);
-  }
+  open_close(&checked.opened);
   free(checked.pages);
   os_event_finish(&checked.event);
   return is_done ? 0 : 2;
