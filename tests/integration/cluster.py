@@ -166,6 +166,8 @@ class Totals:
 class Cluster:
     """Some workers, a controller, and clients of it, in a folder of their own."""
 
+    backend = 'emulated'
+
     def __init__(self, folder, workers=2, worker_options=('--gpus', 1)):
         self.folder = folder
         self.worker_options = worker_options
@@ -187,7 +189,7 @@ class Cluster:
 
     def start_worker(self, index, *options):
         name = f'worker{index}.{len(self.programs)}'
-        arguments = ['--backend', 'emulated', '--listen', self.worker_addresses[index],
+        arguments = ['--backend', self.backend, '--listen', self.worker_addresses[index],
                      '--name', f'w{index}', *(options or self.worker_options)]
         self.workers[index] = self.start(name, 'worker', arguments, host=f'worker{index}')
         self.workers[index].wait_for('listens on')
@@ -266,6 +268,11 @@ class Cluster:
             if program.is_running():
                 program.send(signal.SIGCONT)
                 program.kill()
+
+
+class CpuCluster(Cluster):
+    """Workers that compute; models come from packages."""
+    backend = 'cpu'
 
 
 # ---- telemetry ------------------------------------------------------------------------------------

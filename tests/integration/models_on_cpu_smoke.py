@@ -1,0 +1,140 @@
+"""Models that are computed: more of them than the weights cache holds, every answer right.
+
+The models are made here: two products each, of weights from a seed, with the answers of numpy beside them.
+"""
+import os
+import random
+import subprocess
+import sys
+import threading
+
+import numpy as np
+
+from cluster import (ACTION_EVICT, ACTION_LOAD, RESULT_SUCCESS, CpuCluster, build_folder, check,
+                     program_environment, run)
+from wire import FIELDS, LOAD_ANSWER, LOAD_REQUEST, Peer, decode, message
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+
+import onnx_file  # noqa: E402
+
+PAGE_BYTES = 16 << 20
+PAGES = 6  # of the weights cache
+ONE_PAGE = 1000  # width of a layer: 4 MB of weights
+TWO_PAGES = 2200
+WIDTHS = [ONE_PAGE] * 6 + [TWO_PAGES] * 3
+MOST_AT_ONCE = 6  # models that the cache can hold: those of one page
+INPUTS, OUTPUTS = 64, 32
+ROUNDS = 4
+THREADS, REQUESTS_OF_THREAD = 3, 60
+SLO_S = 50
+RELATIVE = 1e-4
+
+
+class Model:
+    """relu(x A) B, and its answers."""
+
+    def __init__(self, folder, name, width, seed):
+        generator = np.random.default_rng(seed)
+        self.path = os.path.join(folder, name)
+        self.id = self.execute_s = None
+        weights = [generator.standard_normal(shape).astype(np.float32) / np.sqrt(shape[0])
+                   for shape in ((INPUTS, width), (width, width), (width, OUTPUTS))]
+        self.weights = [one.astype(np.float32) for one in weights]
+        file = onnx_file.model(
+            [onnx_file.node('MatMul', ['x', 'a'], ['xa']), onnx_file.node('Relu', ['xa'], ['r']),
+             onnx_file.node('MatMul', ['r', 'b'], ['rb']), onnx_file.node('MatMul', ['rb', 'c'], ['y'])],
+            [onnx_file.tensor(key, one.shape, one.tobytes())
+             for key, one in zip('abc', self.weights)],
+            [onnx_file.port('x', ('N', INPUTS))], [onnx_file.port('y', ('N', OUTPUTS))])
+        with open(f'{self.path}.onnx', 'wb') as output:
+            output.write(file)
+        subprocess.run([os.path.join(build_folder(), 'compile_model'), f'{self.path}.onnx', '-o',
+                        self.path, '--batch', '1,2,4'], check=True, stdout=subprocess.DEVNULL,
+                       env=program_environment())
+
+    def load(self, peer):
+        meta, _ = peer.ask(message(LOAD_REQUEST, 1, 1, self.path.encode()), LOAD_ANSWER)
+        (_, result, self.id, *_, execute_ns, text), _ = decode(FIELDS[LOAD_ANSWER], meta)
+        check(result == RESULT_SUCCESS, f'{self.path} was not loaded: {text}')
+        self.execute_s = execute_ns / 1e9
+
+    def ask(self, peer, generator):
+        """One request with an input of its own; what is wrong with the answer, or ''."""
+        x = generator.standard_normal(INPUTS).astype(np.float32)
+        result, output = peer.infer(self.id, x.tobytes(), slo_factor=SLO_S / self.execute_s)
+        a, b, c = self.weights
+        wanted = (np.maximum(x @ a, 0) @ b) @ c
+        got = np.frombuffer(output, np.float32)
+        if result != RESULT_SUCCESS or got.shape != wanted.shape:
+            return f'{self.path}: result {result} with {len(output)} bytes'
+        off = np.max(np.abs(got - wanted)) / np.max(np.abs(wanted))
+        return '' if off <= RELATIVE else f'{self.path}: off by {off:.3g}'
+
+
+def ask_at_random(address, models, seed, wrong):
+    order = random.Random(seed)
+    generator = np.random.default_rng(seed)
+    try:
+        with Peer(address) as peer:
+            for _ in range(REQUESTS_OF_THREAD):
+                text = order.choice(models).ask(peer, generator)
+                if text:
+                    wrong.append(text)
+    except Exception as error:  # a thread's end must be seen
+        wrong.append(f'{type(error).__name__}: {error}')
+
+
+def check_cache(telemetry, models, sent_in_turn):
+    """LOADs and EVICTs in the order in which they were done: never more than there is room for."""
+    pages = {model.id: os.path.getsize(os.path.join(model.path, 'model.weights')) // PAGE_BYTES
+             for model in models}
+    loads = [row for row in telemetry.of(ACTION_LOAD) if row.status == 0]
+    evicts = [row for row in telemetry.of(ACTION_EVICT) if row.status == 0]
+    check(len(loads) == len(telemetry.of(ACTION_LOAD)), 'a LOAD failed')
+    changes = sorted([(row.t + row.worker_exec_complete, 1, row.model_id) for row in loads] +
+                     [(row.t, 0, row.model_id) for row in evicts])
+    held = set()
+    for _, is_load, model_id in changes:
+        check(is_load != (model_id in held), f'model {model_id}: LOAD or EVICT twice')
+        (held.add if is_load else held.remove)(model_id)
+        used = sum(pages[one] for one in held)
+        check(used <= PAGES, f'{used} pages of weights in a cache of {PAGES}')
+    check(len(loads) - len(evicts) == len(held), 'LOADs and EVICTs do not add up')
+    # In each round those that did not fit had to come anew, whatever was chosen to go.
+    least = ROUNDS * (len(models) - MOST_AT_ONCE)
+    check(len(loads) >= least, f'{len(loads)} LOADs; {sent_in_turn} requests in turn need {least}')
+
+
+def more_models_than_pages(new_cluster):
+    cluster = new_cluster(workers=1, worker_options=('--gpus', 1, '--pages', PAGES))
+    models = [Model(cluster.folder, f'model{i}', width, i) for i, width in enumerate(WIDTHS)]
+    cluster.start_all()
+    generator = np.random.default_rng(1)
+    wrong = []
+    with Peer(cluster.controller_address) as peer:
+        for model in models:
+            model.load(peer)
+        for _ in range(ROUNDS):
+            wrong += [text for model in models if (text := model.ask(peer, generator))]
+    check(not wrong, f'{len(wrong)} wrong answers in turn, first: {wrong[:1]}')
+    threads = [threading.Thread(target=ask_at_random,
+                                args=(cluster.controller_address, models, seed, wrong))
+               for seed in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check(not wrong, f'{len(wrong)} wrong answers, first: {wrong[:1]}')
+    telemetry = cluster.stop()
+    sent_in_turn = ROUNDS * len(models)
+    telemetry.check_requests(sent_in_turn + THREADS * REQUESTS_OF_THREAD)
+    telemetry.check_actions()
+    check(all(row.result == RESULT_SUCCESS for row in telemetry.requests), 'a request failed')
+    check_cache(telemetry, models, sent_in_turn)
+    print(f'{len(telemetry.requests)} requests, {len(telemetry.of(ACTION_LOAD))} LOADs,'
+          f' {len(telemetry.of(ACTION_EVICT))} EVICTs')
+
+
+if __name__ == '__main__':
+    run([more_models_than_pages], CpuCluster)
