@@ -276,6 +276,7 @@ def tier_differential_long(check):
             ["node_tests.py", "--all"],
             ["random_graphs.py", "--seed", "1000", "--count", str(RANDOM_GRAPHS_LONG)],
             ["zoo_models.py", "all"],
+            ["zoo_models.py", "all", "--backends", "cpu", "--batches", "1,16"],
             ["real_models.py"],
         ],
     )

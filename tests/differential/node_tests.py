@@ -2,13 +2,14 @@
 
     node_tests.py [NAME...] [--all] [--processes N] [--verbose]
 
-Each is compiled and run with the reference kernels. Passed: the answer is the test's. Unsupported: the
+Each is compiled and run with the reference kernels; with --all by the CPU backend too. Passed: the answer is the test's. Unsupported: the
 compiler refused it with one line. Anything else failed, and nothing may. Of the tests with float32
 and int64 tensors of the operators that models use (LISTED), 85 % have to pass.
 """
 
 import argparse
 import concurrent.futures
+import functools
 import glob
 import os
 import re
@@ -21,7 +22,7 @@ from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from report import Report
-from subject import FAILED, OK, UNSUPPORTED, Subject, Unsupported, Wrong, difference, onnx_runtime
+from subject import FAILED, OK, REFERENCE, UNSUPPORTED, Subject, Unsupported, Wrong, onnx_runtime, runnable
 
 OPSET_MAX = 21
 SHARE_MIN = 0.85
@@ -76,16 +77,12 @@ def with_constants(model, inputs):
     return copy, inputs[:1]
 
 
-def one_run(subject, model, inputs, outputs, rtol, atol):
+def one_run(subject, backends, model, inputs, outputs, rtol, atol):
     subject.compile(model)
-    wanted = [(np.asarray(array).shape, np.asarray(array).dtype) for array in outputs]
-    got = subject.run([np.asarray(array) for array in inputs], wanted, batched=False)
-    text = difference(got, outputs, rtol, max(atol, 1e-7))
-    if text:
-        raise Wrong(text)
+    subject.check(inputs, outputs, 1, False, rtol, max(atol, 1e-7), backends)
 
 
-def try_case(case):
+def try_case(backends, case):
     """(name, group, counted, outcome, text)"""
     name, model, inputs, outputs, rtol, atol = case
     operators = {node.op_type for node in model.graph.node}
@@ -99,11 +96,11 @@ def try_case(case):
     subject = Subject()
     try:
         try:
-            one_run(subject, model, inputs, outputs, rtol, atol)
+            one_run(subject, backends, model, inputs, outputs, rtol, atol)
         except Unsupported:
             if len(inputs) < 2:
                 raise
-            one_run(subject, *with_constants(model, inputs), outputs, rtol, atol)
+            one_run(subject, backends, *with_constants(model, inputs), outputs, rtol, atol)
         return name, group, counted, OK, ""
     except Unsupported as refusal:
         return name, group, counted, UNSUPPORTED, str(refusal)
@@ -152,17 +149,19 @@ def light_models(wants_all):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="parts of the names of tests; all without")
-    parser.add_argument("--all", action="store_true", help="the slow light models too")
+    parser.add_argument("--all", action="store_true", help="the slow light models and the CPU backend too")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--verbose", action="store_true", help="say why something is unsupported")
     options = parser.parse_args()
     cases = [*node_cases(), *light_models(options.all)]
     if options.names:
         cases = [case for case in cases if any(re.search(n, case[0]) for n in options.names)]
+    backends = runnable() if options.all or options.names else (REFERENCE,)
     report = Report()
     counted = {OK: 0, UNSUPPORTED: 0, FAILED: 0}
     with concurrent.futures.ProcessPoolExecutor(options.processes) as pool:
-        for name, group, counts, outcome, text in pool.map(try_case, cases, chunksize=8):
+        tried = pool.map(functools.partial(try_case, backends), cases, chunksize=8)
+        for name, group, counts, outcome, text in tried:
             report.add(group, name, outcome, text)
             counted[outcome] += counts
             if options.verbose and outcome == UNSUPPORTED:

@@ -1,5 +1,6 @@
 """What the differential tests try: a model is compiled and run, and its answers are compared.
 
+A package is run in two ways: with the reference kernels, and by the CPU backend as a worker runs it.
 One `Subject` has one scratch folder and serves one thread or process.
 """
 
@@ -23,7 +24,18 @@ EXIT_USAGE = 2
 # How a refusal ends that comes from plan_check(): the compiler made a plan that it must not make.
 OWN_PLAN_REFUSED = re.compile(r"\(at '[^']*', batch size [1-9][0-9]*\)$")
 
+PAGE_BYTES = 16 << 20
+
+REFERENCE, CPU = "reference", "cpu"
+
 OK, UNSUPPORTED, FAILED = "passed", "unsupported", "failed"
+
+
+def runnable():
+    """The ways in which this machine can run a package; the CPU backend asks for AVX2."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        has_avx2 = "avx2" in file.read().split()
+    return (REFERENCE, CPU) if has_avx2 else (REFERENCE,)
 
 
 def program(name):
@@ -70,14 +82,36 @@ class Subject:
                 raise Wrong(f"the compiler's own plan is refused: {refusal}") from refusal
             raise Unsupported(str(refusal)) from refusal
 
-    def run(self, inputs, outputs, batch=1, batched=True):
+    def check(self, inputs, wanted, batch=1, batched=True, relative=RELATIVE, absolute=0.0, backends=()):
+        """Runs the package in each of the ways and compares: Wrong where an answer is not `wanted`. How far the
+        answers were off at worst, by backend, as worst_error() has it. `inputs`, `wanted`: arrays, the batch in front.
+        """
+        shapes = [(np.asarray(array).shape, np.asarray(array).dtype) for array in wanted]
+        worst = {}
+        for backend in backends or runnable():
+            got = self.run([np.asarray(array) for array in inputs], shapes, batch, batched, backend)
+            text = difference(got, wanted, relative, absolute)
+            if text:
+                raise Wrong(f"{backend}, batch {batch}: {text}")
+            worst[backend] = worst_error(got, wanted)
+        return worst
+
+    def run(self, inputs, outputs, batch=1, batched=True, backend=REFERENCE):
         """`inputs`: arrays, the batch in front; `outputs`: (shape, dtype) of what is expected."""
         with open(self.path("input"), "wb") as file:
             for request in range(batch):
                 for array in inputs:
                     part = array[request] if batched else array
                     file.write(np.ascontiguousarray(part).tobytes())
-        command = [program("run_package"), self.path("package"), "--batch", str(batch)]
+        package = self.path("package")
+        if backend == REFERENCE:
+            command = [program("run_package"), package]
+        else:
+            # Layouts of the backend's own may want more pages than the package has.
+            pages = 2 * (os.path.getsize(os.path.join(package, "model.weights")) // PAGE_BYTES) + 2
+            command = [program("check_model"), package, "--backend", backend, "--seconds", "0"]
+            command += ["--pages", str(pages)]
+        command += ["--batch", str(batch)]
         command += ["--input", self.path("input"), "--output", self.path("output")]
         try:
             run(command)
@@ -159,6 +193,19 @@ def differs(ours, theirs, relative, absolute):
     close = np.abs(np.where(finite, ours, 0) - np.where(finite, theirs, 0))
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     return ~np.where(finite, close <= absolute + relative * scale, same)
+
+
+def worst_error(got, wanted):
+    """The greatest difference, of the greatest magnitude in its output; integers and what is infinite left out."""
+    worst = 0.0
+    for ours, theirs in zip(got, wanted):
+        theirs = np.asarray(theirs)
+        finite = np.isfinite(theirs) if theirs.dtype.kind == "f" else np.zeros(theirs.shape, bool)
+        scale = np.max(np.abs(theirs[finite]), initial=0.0)
+        if scale > 0:
+            off = np.abs(ours[finite].astype(np.float64) - theirs[finite])
+            worst = max(worst, float(np.max(off)) / float(scale))
+    return worst
 
 
 def onnx_runtime(model, inputs):

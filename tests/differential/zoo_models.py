@@ -1,13 +1,15 @@
 """Models of the zoo: what the table says of their sizes, and their answers beside ONNX Runtime's.
 
-    zoo_models.py [NAME...] [--processes N]
+    zoo_models.py [NAME...] [--backends reference,cpu] [--batches 1,2] [--results FILE] [--processes N]
 
-Names as for zoo/build.py; without any, small ones of different kinds.
+Names as for zoo/build.py; without any, small ones of different kinds. FILE gets a line a model: how far the
+answers were off at worst, of the greatest number in the answer.
 """
 
 import argparse
 import concurrent.futures
 import csv
+import functools
 import os
 import sys
 
@@ -18,8 +20,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, ROOT)
 
 from report import Report  # noqa: E402
-from subject import FAILED, OK, Subject, Unsupported, Wrong, difference  # noqa: E402
-from subject import onnx_runtime  # noqa: E402
+from subject import CPU, FAILED, OK, REFERENCE, Subject, Unsupported, Wrong  # noqa: E402
+from subject import onnx_runtime, runnable  # noqa: E402
 from zoo import build, registry  # noqa: E402
 
 QUICK = ("bert_small", "cifar_wideresnet16_10", "mobile_pose_mobilenetv3", "mobilenetv2_1.0", "vit_small")
@@ -73,36 +75,64 @@ def check_alive(outputs):
             raise Wrong("the answer hardly depends on the input")
 
 
-def try_model(name):
+def check_generator(name, model):
+    onnx.checker.check_model(model, full_check=True)
+    if registry.build(name).SerializeToString() != model.SerializeToString():
+        raise Wrong("the generator wrote other bytes the second time")
+
+
+def try_model(backends, batches, name):
+    """(name, outcome, text, {(backend, batch): worst error})"""
     subject = Subject()
+    errors = {}
     try:
         model = registry.build(name)
-        onnx.checker.check_model(model, full_check=True)
-        if registry.build(name).SerializeToString() != model.SerializeToString():
-            raise Wrong("the generator wrote other bytes the second time")
-        inputs = inputs_of(model, max(BATCHES))
+        check_generator(name, model)
+        inputs = inputs_of(model, max(batches))
         wanted = onnx_runtime(model, inputs)
         check_sizes(name, model, inputs, wanted)
         check_alive(wanted)
-        subject.compile(model, BATCHES)
-        for batch in BATCHES:
-            shapes = [((batch, *array.shape[1:]), array.dtype) for array in wanted]
-            got = subject.run([array[:batch] for array in inputs], shapes, batch)
-            text = difference(got, [array[:batch] for array in wanted])
-            if text:
-                raise Wrong(f"batch {batch}: {text}")
-        return name, OK, ""
+        subject.compile(model, batches)
+        for batch in batches:
+            fed, answers = ([array[:batch] for array in arrays] for arrays in (inputs, wanted))
+            for backend, error in subject.check(fed, answers, batch, backends=backends).items():
+                errors[backend, batch] = error
+        return name, OK, "", errors
     except Unsupported as refusal:
-        return name, FAILED, f"refused: {refusal}"
+        return name, FAILED, f"refused: {refusal}", errors
     except Wrong as error:
-        return name, FAILED, str(error)
+        return name, FAILED, str(error), errors
     finally:
         subject.close()
+
+
+def write_results(path, backends, batches, rows):
+    keys = [(backend, batch) for backend in backends for batch in batches]
+    with open(path, "w", encoding="ascii") as file:
+        file.write("\t".join(["model", *(f"{backend}_b{batch}" for backend, batch in keys)]) + "\n")
+        for name, errors in sorted(rows):
+            cells = [f"{errors[key]:.1e}" if key in errors else "failed" for key in keys]
+            file.write("\t".join([name, *cells]) + "\n")
+
+
+def chosen_backends(text):
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in (REFERENCE, CPU):
+            raise argparse.ArgumentTypeError(f"'{name}' is none of {REFERENCE}, {CPU}")
+    return names
+
+
+def chosen_batches(text):
+    return tuple(int(size) for size in text.split(","))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="a model, subset, seed or all")
+    parser.add_argument("--backends", type=chosen_backends, default=runnable())
+    parser.add_argument("--batches", type=chosen_batches, default=BATCHES)
+    parser.add_argument("--results", help="a file for how far the answers were off")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     names = build.names_of(options.names) if options.names else QUICK
@@ -110,9 +140,14 @@ def main():
     difference_of_names = set(registry.SEED) ^ (set(table()) - registry.NOT_IN_SEED)
     if difference_of_names:
         report.fail(f"the table and the registry differ in {sorted(difference_of_names)}")
+    rows = []
     with concurrent.futures.ProcessPoolExecutor(options.processes) as pool:
-        for name, outcome, text in pool.map(try_model, names):
+        tried = functools.partial(try_model, options.backends, options.batches)
+        for name, outcome, text, errors in pool.map(tried, names):
             report.add("zoo", name, outcome, text)
+            rows.append((name, errors))
+    if options.results:
+        write_results(options.results, options.backends, options.batches, rows)
     return report.finish()
 
 
