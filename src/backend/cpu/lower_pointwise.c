@@ -201,7 +201,8 @@ struct view {
   dnnl_memory_desc_t operands[LINKS_MAX];
 };
 
-/* (N or 1, C, 1, 1) or a number beside images. */
+/* (N or 1, C, 1, 1) or a number beside images. Not a number a channel where the last group of channels
+ * has gaps: oneDNN 2.6 then leaves the destination as it was. */
 static bool describe_beside_images(const struct plan_tensor *at, const struct plan_tensor *y,
                                    const dnnl_memory_desc_t *layout, dnnl_memory_desc_t *ret_desc) {
   if (has_dims_of(at, y)) {
@@ -220,7 +221,7 @@ static bool describe_beside_images(const struct plan_tensor *at, const struct pl
   }
   const bool is_number = dims[0] == 1 && dims[1] == 1;
   *ret_desc = is_number ? desc_rows(4, dims, dnnl_f32) : desc_blocked(dims);
-  return is_number || dims[1] == y->dims[1];
+  return is_number || (dims[1] == y->dims[1] && dims[1] % BLOCK == 0);
 }
 
 /* Elements of the operand if all its axes but leading ones are the result's (`suffix`), or all its
