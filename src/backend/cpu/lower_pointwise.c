@@ -201,8 +201,8 @@ struct view {
   dnnl_memory_desc_t operands[LINKS_MAX];
 };
 
-/* (N or 1, C, 1, 1) or a number beside images. Not a number a channel where the last group of channels
- * has gaps: oneDNN 2.6 then leaves the destination as it was. */
+/* (N or 1, C, 1, 1) or a number beside images. Not a number a channel where the last group of
+ * channels has gaps: oneDNN 2.6 then leaves the destination as it was. */
 static bool describe_beside_images(const struct plan_tensor *at, const struct plan_tensor *y,
                                    const dnnl_memory_desc_t *layout, dnnl_memory_desc_t *ret_desc) {
   if (has_dims_of(at, y)) {
