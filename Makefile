@@ -16,6 +16,8 @@ DEMO_OUT ?=
 ZOO ?= subset
 ZOO_OUT ?= $(CLOCKWORK_BUILD)/zoo
 export CLOCKWORK_BUILD FUZZ_SECONDS PYTHON
+DEMO_REQUESTS ?= 200
+export DEMO_REQUESTS
 export DEMO_SECONDS DEMO_LOAD_FACTOR DEMO_MEMORY_LOAD_FACTOR DEMO_OUT
 
 .PHONY: all
@@ -42,6 +44,11 @@ build: ## worker, controller, client and the tools, in CLOCKWORK_BUILD (default 
 .PHONY: demo
 demo: build ## replay section 6.5 on this machine; README.md has its DEMO_* variables
 	@$(PYTHON) scripts/demo.py
+
+.PHONY: demo-cpu
+demo-cpu: build ## trained models on this machine's cores: text of a picture read, executions predicted
+	@sh scripts/setup_zoo.sh
+	@$(PYTHON) scripts/demo_cpu.py
 
 .PHONY: setup-zoo
 setup-zoo: ## install the Python packages that the zoo needs, into CLOCKWORK_BUILD-venv
@@ -86,6 +93,10 @@ figures: build ## Figures 9 and 10 by simulation of eight hours, into docs/figur
 .PHONY: format
 format: ## lay out the C code as `make check` wants it
 	@$(PYTHON) scripts/check_format.py --write
+
+.PHONY: golden
+golden: build ## write tests/golden/plans anew, after a change of the compiler; look at the difference
+	@$(PYTHON) -B tests/integration/compile_smoke.py --write-golden
 
 .PHONY: columns
 columns: ## write the Python reader's column names from src/telemetry/events.def

@@ -34,6 +34,7 @@ MODELS = {
 TEXT_PROBABILITY = 0.3  # above it a pixel belongs to text, as the detector was trained
 CELL = 4  # pixels a side, in which neighbouring text is joined
 CELLS_MIN = 6
+GAP = 3  # cells between words of a line
 # The detector marks text shrunken; grown again by so much of area / circumference.
 GROWTH = 1.6
 
@@ -113,7 +114,7 @@ def boxes(probabilities):
         while waiting:
             row, column = waiting.pop()
             group.append((row, column))
-            around = {(row + i, column + j) for i in (-1, 0, 1) for j in (-2, -1, 0, 1, 2)}
+            around = {(row + i, column + j) for i in (-1, 0, 1) for j in range(-GAP, GAP + 1)}
             waiting += around & left_over
             left_over -= around
         if len(group) >= CELLS_MIN:

@@ -20,7 +20,8 @@ static const char PROGRAM[] = "client";
 enum {
   COPIES_MAX = 4096,
   COUNT_MAX = 1000000,
-  UNDER_WAY_MAX = 64,
+  CONCURRENCY_MAX = 1024,
+  CONCURRENCY_DEFAULT = 64,
   INPUT_BYTES_MAX = 256 << 20,
   RETRY_MS = 250,
   TOP = 5,
@@ -37,6 +38,7 @@ struct infer {
   struct address controller;
   uint64_t copies;
   uint64_t count;
+  uint64_t concurrency; /* requests under way at once */
   double slo_ms;
   struct duration connect_timeout;
 
@@ -190,7 +192,7 @@ static void on_inferred(void *user, const struct clockwork_inferred *answer) {
 
 static void send_more(struct infer *infer) {
   while (infer->sent_count < infer->count &&
-         infer->sent_count - infer->answered_count < UNDER_WAY_MAX) {
+         infer->sent_count - infer->answered_count < infer->concurrency) {
     const struct clockwork_infer request = {
         .model_id = infer->ids[infer->sent_count % infer->ids_count],
         .slo_factor = infer->slo_ms * 1e6 / (double)infer->execute_one.ns,
@@ -318,9 +320,10 @@ static void print_help(void) {
          "  --output FILE         where the answer's raw bytes go\n"
          "  --copies N            how many instances of it, at most %d (default 1)\n"
          "  --count N             how often it is asked, in turn over its instances (default 1)\n"
+         "  --concurrency N       how many requests are under way at once (default %d)\n"
          "  --slo-ms MS           within what time (default 5000)\n"
          "  --connect-timeout S   how long to wait for controller and model (default %d)\n",
-         COPIES_MAX, CLIENT_CONNECT_TIMEOUT_S);
+         COPIES_MAX, CONCURRENCY_DEFAULT, CLIENT_CONNECT_TIMEOUT_S);
 }
 
 static bool parse_number(const char *name, const char *text, double min, double max,
@@ -336,13 +339,18 @@ static bool parse_number(const char *name, const char *text, double min, double 
 }
 
 static bool parse(int argc, char *const *argv, struct infer *infer) {
-  static const struct option OPTIONS[] = {
-      {"input", required_argument, NULL, 'i'},  {"output", required_argument, NULL, 'o'},
-      {"copies", required_argument, NULL, 'c'}, {"count", required_argument, NULL, 'n'},
-      {"slo-ms", required_argument, NULL, 's'}, {"connect-timeout", required_argument, NULL, 't'},
-      {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+  static const struct option OPTIONS[] = {{"input", required_argument, NULL, 'i'},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"copies", required_argument, NULL, 'c'},
+                                          {"count", required_argument, NULL, 'n'},
+                                          {"slo-ms", required_argument, NULL, 's'},
+                                          {"connect-timeout", required_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"concurrency", required_argument, NULL, 'w'},
+                                          {NULL, 0, NULL, 0}};
   double copies = 1;
   double count = 1;
+  double concurrency = CONCURRENCY_DEFAULT;
   double timeout_s = CLIENT_CONNECT_TIMEOUT_S;
   bool is_right = true;
   int option = 0;
@@ -362,6 +370,9 @@ static bool parse(int argc, char *const *argv, struct infer *infer) {
       break;
     case 'n':
       is_right = parse_number("count", optarg, 1, COUNT_MAX, &count);
+      break;
+    case 'w':
+      is_right = parse_number("concurrency", optarg, 1, CONCURRENCY_MAX, &concurrency);
       break;
     case 's':
       is_right = parse_number("slo-ms", optarg, 0.001, 1e9, &infer->slo_ms);
@@ -387,6 +398,7 @@ static bool parse(int argc, char *const *argv, struct infer *infer) {
   }
   infer->copies = (uint64_t)copies;
   infer->count = (uint64_t)count;
+  infer->concurrency = (uint64_t)concurrency;
   infer->connect_timeout = duration_ns((int64_t)(timeout_s * 1e9));
   infer->model = argv[optind + 2];
   struct error_text error;
@@ -410,7 +422,7 @@ static void run(struct infer *infer) {
   const struct clockwork_client_options options = {.on_connected = on_connected,
                                                    .on_disconnected = on_disconnected,
                                                    .owner = infer,
-                                                   .calls_max = UNDER_WAY_MAX + 8,
+                                                   .calls_max = (uint32_t)infer->concurrency + 8,
                                                    .queue_bytes_max = (size_t)INPUT_BYTES_MAX * 2,
                                                    .outputs = &infer->outputs};
   if (infer->transport != NULL) {

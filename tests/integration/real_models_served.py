@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 from cluster import (ACTION_INFER, RESULT_SUCCESS, CpuCluster, build_folder, check,
-                     program_environment, run)
+                     free_address, program_environment, run)
 from wire import FIELDS, LOAD_ANSWER, LOAD_REQUEST, Peer, decode, message
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
@@ -162,8 +162,27 @@ def trained_models(new_cluster):
     print(f'{len(models)} trained models, {len(telemetry.requests)} requests: all as ONNX Runtime')
 
 
+def the_demo(new_cluster):
+    """`make demo-cpu`, shorter: what it says was read, and its table of predictions."""
+    cluster = new_cluster(workers=0)
+    while True:
+        port = int(free_address(1).rsplit(':', 1)[1])
+        if port < 65535:
+            break
+    done = subprocess.run(
+        [sys.executable, '-B', os.path.join(ROOT, 'scripts', 'demo_cpu.py')], capture_output=True,
+        text=True, env=program_environment(
+            CLOCKWORK_BUILD=build_folder(), DEMO_REQUESTS='10', DEMO_OUT=cluster.folder,
+            DEMO_SLO_MS=str(SLO_S * 1000), DEMO_PORT_BASE=str(port)))
+    check(done.returncode == 0 and not done.stderr, f'{done.returncode}: {done.stdout[-600:]}')
+    for text in (*(f'"{line}"' for line in reading.TEXT_LINES), 'README.md: markdown',
+                 f'{10 * len(reading.MODELS)} requests, 100.00% within'):
+        check(text in done.stdout, f'{text} is not in: {done.stdout}')
+    check(all(f'\n  {name} ' in done.stdout for name in reading.MODELS), f'{done.stdout[-900:]}')
+
+
 if __name__ == '__main__':
     if not os.path.exists(os.path.join(VENV, 'made-from')):
         print("skipped: PyPI's packages with trained models are not there; run make setup-zoo")
         sys.exit(77)
-    run([trained_models], CpuCluster)
+    run([trained_models, the_demo], CpuCluster)
