@@ -212,6 +212,7 @@ bool primitive_is_reference(const_dnnl_primitive_desc_t primitive);
 
 bool lower_conv(struct builder *builder, const struct plan_op *op);
 bool lower_packed_product(struct builder *builder, const struct plan_op *op);
+bool lower_scatter(struct builder *builder, const struct plan_op *op);
 bool lower_matmul(struct builder *builder, const struct plan_op *op);
 bool lower_pointwise(struct builder *builder, const struct plan_op *op);
 bool lower_pool(struct builder *builder, const struct plan_op *op);

@@ -6,8 +6,9 @@
 static bool lower_well(struct builder *builder, const struct plan_op *op) {
   switch (op->kind) {
   case PLAN_OP_CONV:
-  case PLAN_OP_CONV_TRANSPOSE:
     return lower_conv(builder, op);
+  case PLAN_OP_CONV_TRANSPOSE:
+    return lower_scatter(builder, op) || lower_conv(builder, op);
   case PLAN_OP_MATMUL:
     return lower_packed_product(builder, op) || lower_matmul(builder, op);
   case PLAN_OP_POOL:

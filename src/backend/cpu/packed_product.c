@@ -42,44 +42,6 @@ bool packed_product_has_activation(const struct plan_activation *activation) {
   }
 }
 
-static __m256 activate(const struct plan_activation *activation, __m256 x) {
-  const __m256 zero = _mm256_setzero_ps();
-  switch (activation->kind) {
-  case PLAN_ACT_RELU:
-    return _mm256_max_ps(x, zero);
-  case PLAN_ACT_CLIP:
-    return _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(activation->alpha)),
-                         _mm256_set1_ps(activation->beta));
-  case PLAN_ACT_LEAKY_RELU:
-    return _mm256_blendv_ps(x, _mm256_mul_ps(x, _mm256_set1_ps(activation->alpha)), x);
-  case PLAN_ACT_SIGMOID:
-    return vectors_sigmoid(x);
-  case PLAN_ACT_SWISH:
-    return _mm256_mul_ps(x, vectors_sigmoid(x));
-  case PLAN_ACT_TANH:
-    return vectors_tanh(x);
-  case PLAN_ACT_GELU_ERF: {
-    const __m256 erf = vectors_erf(_mm256_mul_ps(x, _mm256_set1_ps(0x1.6a09e6p-1F)));
-    const __m256 half = _mm256_mul_ps(x, _mm256_set1_ps(0.5F));
-    return _mm256_fmadd_ps(half, erf, half);
-  }
-  case PLAN_ACT_GELU_TANH: {
-    /* (1 + tanh(u)) / 2 is sigmoid(2 u). */
-    const __m256 square = _mm256_mul_ps(x, x);
-    const __m256 inner = _mm256_fmadd_ps(square, _mm256_set1_ps(0.044715F * 0x1.988454p+0F),
-                                         _mm256_set1_ps(0x1.988454p+0F));
-    return _mm256_mul_ps(x, vectors_sigmoid(_mm256_mul_ps(x, inner)));
-  }
-  default:
-    return x;
-  }
-}
-
-static inline __m256i mask_of(uint32_t columns) {
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)columns), lanes);
-}
-
 /* What is done with the sums of a tile. Those of the first part of the depth take bias and residual
  * along, those of later ones what is in y already; after the last comes the function. */
 struct finish {
@@ -99,15 +61,16 @@ static struct finish finish_of(const struct place *place) {
   const struct packed_operands *operands = place->operands;
   const size_t at = (size_t)place->row * product->columns + place->column;
   const uint32_t left = product->columns - place->column;
-  struct finish finish = {.alpha = _mm256_set1_ps(product->alpha),
-                          .bias = {_mm256_setzero_ps(), _mm256_setzero_ps()},
-                          .y = operands->y + at,
-                          .pitch = product->columns,
-                          .masks = {mask_of(left), mask_of(left < LANES ? 0 : left - LANES)},
-                          .is_whole = left >= PACKED_PANEL,
-                          .has_function = place->depth_end == product->depth &&
-                                          product->activation.kind != PLAN_ACT_NONE,
-                          .activation = &product->activation};
+  struct finish finish = {
+      .alpha = _mm256_set1_ps(product->alpha),
+      .bias = {_mm256_setzero_ps(), _mm256_setzero_ps()},
+      .y = operands->y + at,
+      .pitch = product->columns,
+      .masks = {vectors_mask(left), vectors_mask(left < LANES ? 0 : left - LANES)},
+      .is_whole = left >= PACKED_PANEL,
+      .has_function =
+          place->depth_end == product->depth && product->activation.kind != PLAN_ACT_NONE,
+      .activation = &product->activation};
   if (place->depth_begin > 0) {
     finish.addend = finish.y;
     return finish;
@@ -132,8 +95,8 @@ static inline __attribute__((always_inline)) void store_whole(const struct finis
     right = _mm256_add_ps(right, _mm256_loadu_ps(finish->addend + r * finish->pitch + LANES));
   }
   if (finish->has_function) {
-    left = activate(finish->activation, left);
-    right = activate(finish->activation, right);
+    left = vectors_activate(finish->activation, left);
+    right = vectors_activate(finish->activation, right);
   }
   _mm256_storeu_ps(y, left);
   _mm256_storeu_ps(y + LANES, right);
@@ -146,7 +109,7 @@ static void store_part(const struct finish *finish, size_t r, int half, __m256 s
     value = _mm256_add_ps(value, _mm256_maskload_ps(finish->addend + at, finish->masks[half]));
   }
   if (finish->has_function) {
-    value = activate(finish->activation, value);
+    value = vectors_activate(finish->activation, value);
   }
   _mm256_maskstore_ps(finish->y + at, finish->masks[half], value);
 }

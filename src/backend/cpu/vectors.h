@@ -4,6 +4,9 @@
 #define CLOCKWORK_BACKEND_CPU_VECTORS_H
 
 #include <immintrin.h>
+#include <stdint.h>
+
+#include "package/plan.h"
 
 /* e^x: x = n ln 2 + r, and the series of e^r, |r| <= ln 2 / 2, to its sixth power. Below e^-87 it
  * stays there, above e^88 likewise. */
@@ -61,6 +64,46 @@ static inline __m256 vectors_erf(__m256 x) {
   const __m256 fall =
       vectors_exponential(_mm256_xor_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(-0.0F)));
   return _mm256_or_ps(_mm256_fnmadd_ps(sum, fall, one), sign);
+}
+
+/* Those of packed_product_has_activation(). */
+static inline __m256 vectors_activate(const struct plan_activation *activation, __m256 x) {
+  const __m256 zero = _mm256_setzero_ps();
+  switch (activation->kind) {
+  case PLAN_ACT_RELU:
+    return _mm256_max_ps(x, zero);
+  case PLAN_ACT_CLIP:
+    return _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(activation->alpha)),
+                         _mm256_set1_ps(activation->beta));
+  case PLAN_ACT_LEAKY_RELU:
+    return _mm256_blendv_ps(x, _mm256_mul_ps(x, _mm256_set1_ps(activation->alpha)), x);
+  case PLAN_ACT_SIGMOID:
+    return vectors_sigmoid(x);
+  case PLAN_ACT_SWISH:
+    return _mm256_mul_ps(x, vectors_sigmoid(x));
+  case PLAN_ACT_TANH:
+    return vectors_tanh(x);
+  case PLAN_ACT_GELU_ERF: {
+    const __m256 erf = vectors_erf(_mm256_mul_ps(x, _mm256_set1_ps(0x1.6a09e6p-1F)));
+    const __m256 half = _mm256_mul_ps(x, _mm256_set1_ps(0.5F));
+    return _mm256_fmadd_ps(half, erf, half);
+  }
+  case PLAN_ACT_GELU_TANH: {
+    /* (1 + tanh(u)) / 2 is sigmoid(2 u). */
+    const __m256 square = _mm256_mul_ps(x, x);
+    const __m256 inner = _mm256_fmadd_ps(square, _mm256_set1_ps(0.044715F * 0x1.988454p+0F),
+                                         _mm256_set1_ps(0x1.988454p+0F));
+    return _mm256_mul_ps(x, vectors_sigmoid(_mm256_mul_ps(x, inner)));
+  }
+  default:
+    return x;
+  }
+}
+
+/* The first `columns` of eight. */
+static inline __m256i vectors_mask(uint32_t columns) {
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)columns), lanes);
 }
 
 #endif

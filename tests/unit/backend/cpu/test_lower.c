@@ -206,6 +206,44 @@ static void convolutions(void **state) {
   }
 }
 
+static void transposed_convolutions(void **state) {
+  (void)state;
+  prng_init(&prng, 21, 6);
+  for (uint64_t i = 0; i < ROUNDS; i++) {
+    struct plan_maker *maker = plan_maker_create("transposed", i);
+    const uint32_t n = draw(1, 3);
+    const uint32_t c = draw(1, 40);
+    const uint32_t k = draw(1, 40);
+    const uint32_t height = draw(1, 9);
+    const uint32_t width = draw(1, 9);
+    const uint32_t kernel = draw(1, 4);
+    const uint32_t stride = draw(1, 3);
+    const uint32_t dilation = draw(1, 2);
+    const uint32_t pad = draw(0, (kernel - 1) * dilation / 2);
+    const uint32_t full[2] = {(height - 1) * stride + (kernel - 1) * dilation + 1,
+                              (width - 1) * stride + (kernel - 1) * dilation + 1};
+    const uint32_t y_dims[4] = {n, k, full[0] - 2 * pad, full[1] - 2 * pad};
+    plan_maker_begin(maker, n);
+    const uint32_t x = plan_maker_input(maker, 4, (uint32_t[]){n, c, height, width});
+    const uint32_t w =
+        plan_maker_weights(maker, PLAN_ROW_MAJOR, 4, (uint32_t[]){c, k, kernel, kernel}, 0.3);
+    const uint32_t bias = plan_maker_weights(maker, PLAN_ROW_MAJOR, 1, (uint32_t[]){k}, 0.3);
+    const uint32_t y = plan_maker_output(maker, 4, y_dims);
+    struct plan_op *op =
+        plan_maker_op(maker, PLAN_OP_CONV_TRANSPOSE, draw(2, 3), (uint32_t[]){x, w, bias}, y);
+    op->conv = (struct plan_conv){.spatial = 2,
+                                  .groups = 1,
+                                  .strides = {stride, stride, 1},
+                                  .dilations = {dilation, dilation, 1},
+                                  .pads_before = {pad, pad},
+                                  .pads_after = {pad, pad},
+                                  .activation = draw_activation()};
+    plan_maker_end(maker);
+    assert_agrees(maker);
+    plan_maker_destroy(maker);
+  }
+}
+
 /* Two convolutions write slices of one image; what follows reads the whole. */
 static void slices_of_channels(void **state) {
   (void)state;
@@ -362,9 +400,9 @@ static void reductions(void **state) {
 int main(void) {
   team_form(TEAM, -1);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(convolutions), cmocka_unit_test(slices_of_channels),
-      cmocka_unit_test(products),     cmocka_unit_test(pointwise_chains),
-      cmocka_unit_test(reductions),
+      cmocka_unit_test(convolutions),     cmocka_unit_test(slices_of_channels),
+      cmocka_unit_test(products),         cmocka_unit_test(transposed_convolutions),
+      cmocka_unit_test(pointwise_chains), cmocka_unit_test(reductions),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
