@@ -16,4 +16,11 @@ void *os_memory_take(size_t size_bytes);
 /* `size_bytes` as it was taken. Accepts NULL. */
 void os_memory_give(void *memory, size_t size_bytes);
 
+/* Zeroed, from the kernel in huge pages (2 MiB) where it has them and aligned to them: for memory
+ * that will be used whole. NULL: none left. `size_bytes` above 0. */
+void *os_memory_take_huge(size_t size_bytes);
+
+/* `size_bytes` as it was taken. Accepts NULL. */
+void os_memory_give_huge(void *memory, size_t size_bytes);
+
 #endif
