@@ -1,6 +1,7 @@
 #include "backend/cuda/choices.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,10 +191,10 @@ static bool key_of(const struct choice_store *store, const struct emit *emit,
                                 library->cublaslt.cublasLtGetVersion(), (uint64_t)op->kind,
                                 store->compiled ? 1 : 0};
   mix(&key, versions, sizeof(versions));
-  if (op->kind == PLAN_OP_CONV) {
+  if (op->kind != PLAN_OP_MATMUL) {
     struct convolution_problem problem;
-    convolution_problem_of(emit, op, false, &problem);
-    mix(&key, &problem, sizeof(problem));
+    convolution_problem_of(emit, op, CONVOLUTION_WHOLE, &problem);
+    mix(&key, &problem, offsetof(struct convolution_problem, is_added));
     const bool is_in_place =
         emit_address(emit, emit_input(op, 3)) == emit_address(emit, op->outputs[0]);
     mix(&key, &is_in_place, sizeof(is_in_place));
@@ -214,6 +215,24 @@ static bool key_of(const struct choice_store *store, const struct emit *emit,
 }
 
 /* ---------------------------------------------------------------------------------- candidates */
+
+/* Of a form that cuDNN runs. */
+static enum convolution_extent extent_of(enum choice_form form) {
+  switch ((int)form) {
+  case CHOICE_CONVOLUTION_BARE:
+    return CONVOLUTION_BARE;
+  case CHOICE_CONVOLUTION_ADDED:
+    return CONVOLUTION_ADDED;
+  case CHOICE_CONVOLUTION_ASIDE:
+    return CONVOLUTION_ASIDE;
+  default:
+    return CONVOLUTION_WHOLE;
+  }
+}
+
+static bool is_cudnn(enum choice_form form) {
+  return form == CHOICE_CONVOLUTION || extent_of(form) != CONVOLUTION_WHOLE;
+}
 
 struct candidates {
   uint32_t count;
@@ -245,25 +264,43 @@ static void add_products(const struct emit *emit, const struct plan_op *op, bool
 static bool may_finish_later(const struct emit *emit, const struct plan_op *op) {
   const struct plan_tensor *out = emit_tensor(emit, op->outputs[0]);
   const uint32_t residual = emit_input(op, 3);
-  return out->layout == PLAN_CHANNELS_LAST &&
+  const bool is_planar = op->kind == PLAN_OP_CONV_TRANSPOSE && out->pitch == 0;
+  return (out->layout == PLAN_CHANNELS_LAST || is_planar) &&
          (residual == PLAN_NONE ||
           emit_address(emit, residual) != emit_address(emit, op->outputs[0]));
 }
 
+static void add_part(const struct emit *emit, const struct plan_op *op, enum choice_form form,
+                     struct candidates *candidates) {
+  char texts[BARE_PROPOSALS][TEXT_BYTES];
+  struct convolution_problem problem;
+  convolution_problem_of(emit, op, extent_of(form), &problem);
+  add_texts(candidates, form, texts,
+            convolution_propose(emit->device, &problem, false, texts, BARE_PROPOSALS));
+}
+
+/* cuDNN has no engine that fuses a residual without a bias, for one: then in parts. */
 static void add_convolutions(const struct choice_store *store, const struct emit *emit,
                              const struct plan_op *op, struct candidates *candidates) {
   char texts[FUSED_PROPOSALS][TEXT_BYTES];
   struct convolution_problem problem;
-  convolution_problem_of(emit, op, false, &problem);
-  uint32_t count =
-      convolution_propose(emit->device, &problem, store->compiled, texts, FUSED_PROPOSALS);
-  add_texts(candidates, CHOICE_CONVOLUTION, texts, count);
+  convolution_problem_of(emit, op, CONVOLUTION_WHOLE, &problem);
   const bool has_rest =
       problem.has_bias != 0 || problem.has_residual != 0 || problem.activation != PLAN_ACT_NONE;
+  const bool may_be_whole = op->kind == PLAN_OP_CONV || !has_rest;
+  const uint32_t count =
+      !may_be_whole
+          ? 0
+          : convolution_propose(emit->device, &problem, store->compiled, texts, FUSED_PROPOSALS);
+  add_texts(candidates, CHOICE_CONVOLUTION, texts, count);
   if (has_rest && may_finish_later(emit, op)) {
-    convolution_problem_of(emit, op, true, &problem);
-    count = convolution_propose(emit->device, &problem, false, texts, BARE_PROPOSALS);
-    add_texts(candidates, CHOICE_CONVOLUTION_BARE, texts, count);
+    add_part(emit, op, CHOICE_CONVOLUTION_BARE, candidates);
+  } else if (has_rest && emit_input(op, 3) != PLAN_NONE && !op->conv.residual_last) {
+    add_part(emit, op, CHOICE_CONVOLUTION_ADDED, candidates);
+  }
+  const bool is_last = emit_tensor(emit, op->outputs[0])->layout == PLAN_CHANNELS_LAST;
+  if (count == 0 && is_last && convolution_aside(emit, op) != 0) {
+    add_part(emit, op, CHOICE_CONVOLUTION_ASIDE, candidates);
   }
 }
 
@@ -280,10 +317,13 @@ static void propose(const struct choice_store *store, const struct emit *emit,
     }
     add_products(emit, op, false, candidates);
     add_convolutions(store, emit, op, candidates);
+  } else if (op->kind == PLAN_OP_CONV_TRANSPOSE) {
+    add_convolutions(store, emit, op, candidates);
   } else {
     add_products(emit, op, false, candidates);
   }
-  if (candidates->count == 0 && (op->kind == PLAN_OP_MATMUL || may_finish_later(emit, op))) {
+  if (candidates->count == 0 && op->kind != PLAN_OP_CONV_TRANSPOSE &&
+      (op->kind == PLAN_OP_MATMUL || may_finish_later(emit, op))) {
     add_products(emit, op, true, candidates);
   }
   if (candidates->count == 0) {
@@ -298,10 +338,10 @@ static bool prepare(const struct emit *emit, const struct plan_op *op, enum choi
                     const char *text, struct convolution **ret_convolution,
                     struct choice *ret_choice) {
   *ret_choice = (struct choice){.form = form};
-  if (form == CHOICE_CONVOLUTION || form == CHOICE_CONVOLUTION_BARE) {
+  if (is_cudnn(form)) {
     if (*ret_convolution == NULL) {
       struct convolution_problem problem;
-      convolution_problem_of(emit, op, form == CHOICE_CONVOLUTION_BARE, &problem);
+      convolution_problem_of(emit, op, extent_of(form), &problem);
       *ret_convolution = convolution_create(emit->device, &problem, text);
     }
     ret_choice->convolution = *ret_convolution;
@@ -449,7 +489,8 @@ enum err choose(struct choice_store *store, const struct emit *emit, struct choi
     if (!emit_supports(emit->batch, i, ret_error)) {
       return ERR_UNSUPPORTED;
     }
-    if (op->kind != PLAN_OP_CONV && op->kind != PLAN_OP_MATMUL) {
+    if (op->kind != PLAN_OP_CONV && op->kind != PLAN_OP_CONV_TRANSPOSE &&
+        op->kind != PLAN_OP_MATMUL) {
       continue;
     }
 
@@ -492,27 +533,25 @@ static CUresult emit_product(const struct emit *emit, const struct plan_op *op,
   if (result != CUDA_SUCCESS || !is_bare) {
     return result;
   }
-  const bool is_conv = op->kind == PLAN_OP_CONV;
-  return emit_epilogue(emit, op->outputs[0], emit_input(op, 2),
-                       problem.has_residual != 0 ? PLAN_NONE : emit_input(op, 3),
-                       is_conv ? &op->conv.activation : &op->matmul.activation,
-                       is_conv && op->conv.residual_last);
+  return emit_epilogue(emit, op, 0, problem.has_residual == 0);
 }
 
 static CUresult emit_convolution(const struct emit *emit, const struct plan_op *op,
                                  const struct choice *choice) {
-  const bool is_bare = choice->form == CHOICE_CONVOLUTION_BARE;
-  const CUdeviceptr bias = is_bare ? 0 : emit_address(emit, emit_input(op, 2));
-  const CUdeviceptr residual = is_bare ? 0 : emit_address(emit, emit_input(op, 3));
-  const CUresult result =
-      convolution_run(emit->device, choice->convolution, emit_address(emit, op->inputs[0]),
-                      emit_address(emit, op->inputs[1]), emit_address(emit, op->outputs[0]), bias,
-                      residual, emit->scratch);
-  if (result != CUDA_SUCCESS || !is_bare) {
+  const enum convolution_extent extent = extent_of(choice->form);
+  const bool is_whole = extent == CONVOLUTION_WHOLE;
+  const CUdeviceptr to = extent == CONVOLUTION_ASIDE ? convolution_aside(emit, op)
+                                                     : emit_address(emit, op->outputs[0]);
+  const CUresult result = convolution_run(
+      emit->device, choice->convolution, emit_address(emit, op->inputs[0]),
+      emit_address(emit, op->inputs[1]), to, is_whole ? emit_address(emit, emit_input(op, 2)) : 0,
+      is_whole ? emit_address(emit, emit_input(op, 3)) : 0, emit->scratch);
+  const bool is_added = extent == CONVOLUTION_ADDED;
+  const bool has_rest = emit_input(op, 2) != PLAN_NONE || op->conv.activation.kind != PLAN_ACT_NONE;
+  if (result != CUDA_SUCCESS || is_whole || (is_added && !has_rest)) {
     return result;
   }
-  return emit_epilogue(emit, op->outputs[0], emit_input(op, 2), emit_input(op, 3),
-                       &op->conv.activation, op->conv.residual_last);
+  return emit_epilogue(emit, op, extent == CONVOLUTION_ASIDE ? to : 0, !is_added);
 }
 
 CUresult choice_emit(const struct emit *emit, uint32_t op_index, const struct choice *choice) {
@@ -520,6 +559,8 @@ CUresult choice_emit(const struct emit *emit, uint32_t op_index, const struct ch
   switch (choice->form) {
   case CHOICE_CONVOLUTION:
   case CHOICE_CONVOLUTION_BARE:
+  case CHOICE_CONVOLUTION_ADDED:
+  case CHOICE_CONVOLUTION_ASIDE:
     return emit_convolution(emit, op, choice);
   case CHOICE_PRODUCT:
   case CHOICE_PRODUCT_BARE:
@@ -527,6 +568,6 @@ CUresult choice_emit(const struct emit *emit, uint32_t op_index, const struct ch
   case CHOICE_STEM:
     return emit_stem(emit, op, choice->source);
   default:
-    return op->kind == PLAN_OP_CONV ? emit_own_conv(emit, op) : emit_own_matmul(emit, op);
+    return op->kind == PLAN_OP_MATMUL ? emit_own_matmul(emit, op) : emit_own_conv(emit, op);
   }
 }

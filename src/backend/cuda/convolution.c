@@ -90,8 +90,28 @@ static void describe(const struct plan_tensor *tensor, int64_t *ret_dims, int64_
   }
 }
 
-void convolution_problem_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
+/* Channels last without gaps. */
+static void pack(const int64_t *dims, uint32_t axes, int64_t *ret_strides) {
+  int64_t step = dims[1];
+  ret_strides[1] = 1;
+  for (uint32_t i = axes - 1; i >= 2; i--) {
+    ret_strides[i] = step;
+    step *= dims[i];
+  }
+  ret_strides[0] = step;
+}
+
+/* The half of the scratch memory that no engine is given then. */
+CUdeviceptr convolution_aside(const struct emit *emit, const struct plan_op *op) {
+  const struct plan_tensor *y = emit_tensor(emit, op->outputs[0]);
+  const uint64_t bytes = plan_tensor_elements(y) * (y->type == PLAN_F16 ? 2 : 4);
+  return bytes > DEVICE_SCRATCH_BYTES / 2 ? 0 : emit->scratch + DEVICE_SCRATCH_BYTES / 2;
+}
+
+void convolution_problem_of(const struct emit *emit, const struct plan_op *op,
+                            enum convolution_extent extent,
                             struct convolution_problem *ret_problem) {
+  const bool is_bare = extent != CONVOLUTION_WHOLE;
   struct convolution_problem problem;
   memset(&problem, 0, sizeof(problem));
   const struct plan_conv *how = &op->conv;
@@ -105,7 +125,8 @@ void convolution_problem_of(const struct emit *emit, const struct plan_op *op, b
   const uint32_t bias = is_bare ? PLAN_NONE : emit_input(op, 2);
   const uint32_t residual = is_bare ? PLAN_NONE : emit_input(op, 3);
   uint32_t alignment = 16;
-  const uint32_t tensors[5] = {op->inputs[0], op->inputs[1], op->outputs[0], bias, residual};
+  const uint32_t output = extent == CONVOLUTION_ASIDE ? PLAN_NONE : op->outputs[0];
+  const uint32_t tensors[5] = {op->inputs[0], op->inputs[1], output, bias, residual};
   for (int i = 0; i < 5; i++) {
     const uint32_t its = alignment_of(emit_address(emit, tensors[i]));
     alignment = its != 0 && its < alignment ? its : alignment;
@@ -118,6 +139,13 @@ void convolution_problem_of(const struct emit *emit, const struct plan_op *op, b
     problem.after[i] = is_given ? how->pads_after[i - shift] : 0;
     problem.strides[i] = is_given ? how->strides[i - shift] : 1;
     problem.dilations[i] = is_given ? how->dilations[i - shift] : 1;
+  }
+  problem.is_transposed = op->kind == PLAN_OP_CONV_TRANSPOSE;
+  problem.is_added = extent == CONVOLUTION_ADDED;
+  problem.scratch_bytes_max = DEVICE_SCRATCH_BYTES;
+  if (extent == CONVOLUTION_ASIDE) {
+    problem.scratch_bytes_max = DEVICE_SCRATCH_BYTES / 2;
+    pack(problem.y_dims, problem.axes, problem.y_strides);
   }
   if (!is_bare) {
     problem.has_bias = bias != PLAN_NONE;
@@ -167,7 +195,7 @@ static cudnnBackendDescriptor_t make_sum(struct parts *parts,
   const cudnnDataType_t type = CUDNN_DATA_FLOAT;
   const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
   const float one = 1.0F;
-  const float zero = 0.0F;
+  const float held = problem->is_added != 0 ? 1.0F : 0.0F;
   cudnnBackendDescriptor_t how = make(parts, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
   set(parts, how, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
   set(parts, how, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
@@ -178,14 +206,31 @@ static cudnnBackendDescriptor_t make_sum(struct parts *parts,
   set(parts, how, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, spatial, problem->before);
   set(parts, how, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, spatial, problem->after);
   seal(parts, how);
-  cudnnBackendDescriptor_t sum =
-      make(parts, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-  set_part(parts, sum, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
-  set_part(parts, sum, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
-  set_part(parts, sum, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
-  set_part(parts, sum, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, how);
-  set(parts, sum, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one);
-  set(parts, sum, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero);
+  /* A transposed convolution is how a convolution's gradient gets to its input. */
+  static const struct {
+    cudnnBackendDescriptorType_t type;
+    cudnnBackendAttributeName_t x, w, y, how, alpha, beta;
+  } kinds[2] = {
+      {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+      {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA}};
+  const int kind = problem->is_transposed != 0 ? 1 : 0;
+  cudnnBackendDescriptor_t sum = make(parts, kinds[kind].type);
+  set_part(parts, sum, kinds[kind].x, x);
+  set_part(parts, sum, kinds[kind].w, w);
+  set_part(parts, sum, kinds[kind].y, y);
+  set_part(parts, sum, kinds[kind].how, how);
+  set(parts, sum, kinds[kind].alpha, CUDNN_TYPE_FLOAT, 1, &one);
+  set(parts, sum, kinds[kind].beta, CUDNN_TYPE_FLOAT, 1, &held);
   seal(parts, sum);
   return sum;
 }
@@ -547,7 +592,7 @@ struct convolution *convolution_create(const struct device *device,
       device->library->cudnn.cudnnBackendGetAttribute(
           convolution->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
           &scratch_bytes) != CUDNN_STATUS_SUCCESS ||
-      scratch_bytes > DEVICE_SCRATCH_BYTES) {
+      scratch_bytes > (int64_t)problem->scratch_bytes_max) {
     convolution_destroy(device, convolution);
     return NULL;
   }

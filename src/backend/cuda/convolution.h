@@ -40,11 +40,26 @@ struct convolution_problem {
   uint32_t activation; /* enum plan_activation_kind */
   float alpha;
   float beta;
+  /* From here on what the operation's kind and the choice's form say already. */
+  uint32_t is_added;      /* to what y holds */
+  uint32_t is_transposed; /* y is what a convolution with w makes x of; x_dims and so on stay x's */
+  uint32_t scratch_bytes_max;
 };
 
-/* The operation with all that is fused into it, or, is_bare, its sum alone. */
-void convolution_problem_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
+/* How much of an operation a library is asked for; emit_epilogue() does the rest. */
+enum convolution_extent {
+  CONVOLUTION_WHOLE, /* all that is fused into it */
+  CONVOLUTION_BARE,  /* the sum alone */
+  CONVOLUTION_ADDED, /* the sum, added to the residual that lies where the output goes */
+  CONVOLUTION_ASIDE, /* the sum alone, packed, into scratch memory */
+};
+
+void convolution_problem_of(const struct emit *emit, const struct plan_op *op,
+                            enum convolution_extent extent,
                             struct convolution_problem *ret_problem);
+
+/* Where the output of CONVOLUTION_ASIDE goes; 0: there is no room for it. */
+CUdeviceptr convolution_aside(const struct emit *emit, const struct plan_op *op);
 
 /* What cuDNN's heuristics propose, best guess first, of engines that keep the precision and give
  * the same result every time. Engines that are compiled when first used (about a second each) only
@@ -56,7 +71,7 @@ uint32_t convolution_propose(const struct device *device, const struct convoluti
 struct convolution;
 
 /* Prepares one way; NULL: this cuDNN on this device can't (a text from another version, say), or it
- * needs more than DEVICE_SCRATCH_BYTES. */
+ * needs more than the problem's scratch_bytes_max. */
 struct convolution *convolution_create(const struct device *device,
                                        const struct convolution_problem *problem, const char *text);
 

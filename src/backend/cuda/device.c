@@ -62,12 +62,8 @@ static enum err take_slots(struct device *device, struct error_text *ret_error) 
         "memory for io; lower io_pool_size");
     TRY(device,
         library->driver.cuMemHostAlloc(&device->staging_in[i], device->slot_bytes,
-                                       CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+                                       CU_MEMHOSTALLOC_PORTABLE),
         "pinned memory for io; lower io_pool_size");
-    TRY(device,
-        library->driver.cuMemHostGetDevicePointer(&device->staging_in_address[i],
-                                                  device->staging_in[i], 0),
-        "pinned memory for io");
     TRY(device,
         library->driver.cuMemHostAlloc(&device->staging_out[i], device->slot_bytes,
                                        CU_MEMHOSTALLOC_PORTABLE),

@@ -20,7 +20,6 @@
   X(graph_begin)                                                                                   \
   X(graph_copy_out)                                                                                \
   X(graph_end)                                                                                     \
-  X(copy_in)                                                                                       \
   X(ping)                                                                                          \
   X(fill)                                                                                          \
   X(copy_any)                                                                                      \
@@ -95,8 +94,7 @@ struct device {
   uint64_t slot_bytes; /* of one io slot, and of each of an area's input and output */
   uint64_t workspace_bytes;
   CUdeviceptr slots[BACKEND_IO_SLOTS];
-  void *staging_in[BACKEND_IO_SLOTS];               /* pinned, slot_bytes each */
-  CUdeviceptr staging_in_address[BACKEND_IO_SLOTS]; /* the same, as the device sees it */
+  void *staging_in[BACKEND_IO_SLOTS]; /* pinned, slot_bytes each */
   void *staging_out[BACKEND_IO_SLOTS];
   struct device_area serve;
   struct device_area bench;

@@ -104,10 +104,9 @@ CUresult emit_op(const struct emit *emit, uint32_t op_index) {
   }
   switch (op->kind) {
   case PLAN_OP_CONV:
+  case PLAN_OP_CONV_TRANSPOSE:
   case PLAN_OP_MATMUL:
     return choice_emit(emit, op_index, &emit->choices[op_index]);
-  case PLAN_OP_CONV_TRANSPOSE:
-    return emit_own_conv(emit, op);
   case PLAN_OP_POINTWISE:
     return emit_pointwise(emit, op);
   case PLAN_OP_TRANSPOSE:

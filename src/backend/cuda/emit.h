@@ -81,9 +81,9 @@ CUresult emit_stem(const struct emit *emit, const struct plan_op *op, uint32_t s
 /* Whether emit_own_conv() has a kernel that is made for it. */
 bool emit_is_depthwise(const struct emit *emit, const struct plan_op *op);
 CUresult emit_own_matmul(const struct emit *emit, const struct plan_op *op);
-/* act(x + bias + residual) over a CHANNELS_LAST image or a matrix that holds x: what a library left
- * undone. Any of bias and residual may be PLAN_NONE. */
-CUresult emit_epilogue(const struct emit *emit, uint32_t data, uint32_t bias, uint32_t residual,
-                       const struct plan_activation *activation, bool residual_last);
+/* act(x + bias + residual) of a convolution or product into its output: what a library left undone.
+ * `from`: where x lies without gaps; 0: it is what the output holds. */
+CUresult emit_epilogue(const struct emit *emit, const struct plan_op *op, CUdeviceptr from,
+                       bool has_residual);
 
 #endif

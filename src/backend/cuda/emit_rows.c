@@ -9,6 +9,61 @@ static CUresult launch_rows(const struct emit *emit, enum device_kernel kernel, 
   return emit_launch(emit, kernel, rows * KERNEL_THREADS, parameters);
 }
 
+enum {
+  PARTS_MAX = 64,
+  PART_MIN = 32, /* additions in one */
+};
+
+static CUresult launch_columns(const struct emit *emit, const struct kernel_reduce *reduce) {
+  return emit_launch(emit, KERNEL_reduce_columns, reduce->outputs * (KERNEL_THREADS / 32), reduce);
+}
+
+/* Into how many parts a sum of few outputs is cut so that more blocks share it; 1: not at all. */
+static uint32_t parts_of(const struct emit *emit, const struct kernel_reduce *reduce) {
+  uint32_t parts = 1;
+  while (reduce->reduced_axes == 1 && reduce->axes < KERNEL_AXES_MAX && parts < PARTS_MAX &&
+         reduce->reduced % (2 * parts) == 0 && reduce->reduced / (2 * parts) >= PART_MIN &&
+         2 * parts * reduce->outputs * sizeof(float) <= DEVICE_SCRATCH_BYTES &&
+         parts * reduce->outputs / 32 < emit->device->multiprocessors) {
+    parts *= 2;
+  }
+  return parts;
+}
+
+/* An image's mean has few outputs and long sums: the parts' sums into scratch memory, then theirs.
+ * The order of the additions is fixed, so the result is the same each time. */
+static CUresult reduce_in_parts(const struct emit *emit, const struct kernel_reduce *whole,
+                                uint32_t parts) {
+  struct kernel_reduce first = *whole;
+  first.to = emit->scratch;
+  first.to_type = PLAN_F32;
+  first.divisor = 1.0F;
+  first.activation = PLAN_ACT_NONE;
+  first.outputs = whole->outputs * parts;
+  first.reduced = whole->reduced / parts;
+  first.reduced_dims[0] = (uint32_t)first.reduced;
+  first.axes = whole->axes + 1;
+  first.dims[0] = parts;
+  first.from_strides[0] = whole->reduced_strides[0] * (int64_t)first.reduced;
+  first.to_strides[0] = (int64_t)whole->outputs;
+  struct kernel_reduce second = *whole;
+  second.from = emit->scratch;
+  second.type = PLAN_F32;
+  second.reduced = parts;
+  second.reduced_dims[0] = parts;
+  second.reduced_strides[0] = (int64_t)whole->outputs;
+  int64_t step = 1;
+  for (uint32_t i = whole->axes; i-- > 0;) {
+    first.dims[i + 1] = whole->dims[i];
+    first.from_strides[i + 1] = whole->from_strides[i];
+    first.to_strides[i + 1] = step;
+    second.from_strides[i] = step;
+    step *= whole->dims[i];
+  }
+  const CUresult result = launch_columns(emit, &first);
+  return result == CUDA_SUCCESS ? launch_columns(emit, &second) : result;
+}
+
 CUresult emit_reduce(const struct emit *emit, const struct plan_op *op) {
   const struct plan_tensor *in = emit_tensor(emit, op->inputs[0]);
   const struct plan_tensor *out = emit_tensor(emit, op->outputs[0]);
@@ -48,8 +103,10 @@ CUresult emit_reduce(const struct emit *emit, const struct plan_op *op) {
   const bool is_sum = how->kind == PLAN_REDUCE_SUM || how->kind == PLAN_REDUCE_MEAN;
   const bool is_single_or_half = in->type == PLAN_F32 || in->type == PLAN_F16;
   if (is_sum && is_single_or_half && kept.strides[1][kept.axes - 1] == 1) {
-    return emit_launch(emit, KERNEL_reduce_columns, reduce.outputs * (KERNEL_THREADS / 32),
-                       &reduce);
+    reduce.to_type = (uint32_t)out->type;
+    reduce.divisor = how->kind == PLAN_REDUCE_MEAN ? (float)reduce.reduced : 1.0F;
+    const uint32_t parts = parts_of(emit, &reduce);
+    return parts > 1 ? reduce_in_parts(emit, &reduce, parts) : launch_columns(emit, &reduce);
   }
   return emit_launch(emit, KERNEL_reduce_any, reduce.outputs * 32, &reduce);
 }

@@ -129,20 +129,33 @@ CUresult emit_own_conv(const struct emit *emit, const struct plan_op *op) {
   return emit_launch(emit, KERNEL_conv_any, w->count, &conv);
 }
 
-CUresult emit_epilogue(const struct emit *emit, uint32_t data, uint32_t bias, uint32_t residual,
-                       const struct plan_activation *activation, bool residual_last) {
+CUresult emit_epilogue(const struct emit *emit, const struct plan_op *op, CUdeviceptr from,
+                       bool has_residual) {
+  const bool is_product = op->kind == PLAN_OP_MATMUL;
+  const struct plan_activation *activation =
+      is_product ? &op->matmul.activation : &op->conv.activation;
+  const uint32_t data = op->outputs[0];
+  const uint32_t residual = has_residual ? emit_input(op, 3) : PLAN_NONE;
   const struct plan_tensor *t = emit_tensor(emit, data);
   const bool is_image = t->layout == PLAN_CHANNELS_LAST;
-  const uint32_t columns = is_image ? t->dims[1] : t->dims[t->rank - 1];
-  struct kernel_epilogue epilogue = {.data = emit_address(emit, data),
-                                     .bias = emit_address(emit, bias),
+  const bool is_planar = !is_image && !is_product;
+  uint32_t columns = is_image ? t->dims[1] : t->dims[t->rank - 1];
+  for (uint32_t i = 2; is_planar && i + 1 < t->rank; i++) {
+    columns *= t->dims[i];
+  }
+  const uint32_t pitch = is_image ? t->pitch : columns;
+  struct kernel_epilogue epilogue = {.from = from != 0 ? from : emit_address(emit, data),
+                                     .data = emit_address(emit, data),
+                                     .bias = emit_address(emit, emit_input(op, 2)),
                                      .residual = emit_address(emit, residual),
                                      .rows = plan_tensor_elements(t) / columns,
                                      .columns = columns,
-                                     .data_pitch = is_image ? t->pitch : columns,
+                                     .channels = is_planar ? t->dims[1] : 0,
+                                     .from_pitch = from != 0 ? columns : pitch,
+                                     .data_pitch = pitch,
                                      .type = (uint32_t)t->type,
                                      .activation = (uint32_t)activation->kind,
-                                     .residual_last = residual_last,
+                                     .residual_last = !is_product && op->conv.residual_last,
                                      .alpha = activation->alpha,
                                      .beta = activation->beta};
   if (residual != PLAN_NONE) {

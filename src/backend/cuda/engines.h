@@ -2,7 +2,7 @@
  *
  *   LOAD     maps pages into the instance's window, copying the first while the next are being
  *            mapped; undoes mappings of evicted instances while it waits for a copy
- *   INPUT    gathers a batch in pinned memory, which a small kernel copies into the io slot
+ *   INPUT    gathers a batch in pinned memory, then copies it into the io slot
  *   EXECUTE  launches the instance's graph, which tells its own begin and end
  *   OUTPUT   copies from the io slot, then to whoever wanted the outputs
  *

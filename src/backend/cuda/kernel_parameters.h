@@ -32,13 +32,6 @@ struct kernel_frame {
   uint64_t bytes;
 };
 
-/* An input from pinned memory into its io slot. */
-struct kernel_copy_in {
-  uint64_t from;
-  uint64_t to;
-  uint64_t bytes; /* a multiple of 16 */
-};
-
 /* Writes %globaltimer and then `sequence`: how the two clocks are compared. */
 struct kernel_ping {
   uint64_t cell;
@@ -103,11 +96,15 @@ struct kernel_pointwise {
 
 /* act(x + bias + residual) in place behind a library's convolution or product. */
 struct kernel_epilogue {
+  uint64_t from; /* may be `data` */
   uint64_t data;
   uint64_t bias; /* 0: none */
   uint64_t residual;
   uint64_t rows;
   uint32_t columns;
+  uint32_t
+      channels; /* 0: the bias goes by column; else by row, which is image x channels + channel */
+  uint32_t from_pitch;
   uint32_t data_pitch;
   uint32_t residual_pitch;
   uint32_t type;
@@ -192,6 +189,8 @@ struct kernel_reduce {
   uint64_t from;
   uint64_t to;
   uint32_t type;
+  uint32_t to_type; /* of reduce_columns */
+  float divisor;    /* likewise */
   uint32_t kind;
   uint32_t last_index;
   uint32_t activation;

@@ -38,6 +38,8 @@
   X(cuMemHostAlloc)                                                                                \
   X(cuMemFreeHost)                                                                                 \
   X(cuMemHostGetDevicePointer)                                                                     \
+  X(cuMemHostRegister)                                                                             \
+  X(cuMemHostUnregister)                                                                           \
   X(cuMemAddressReserve)                                                                           \
   X(cuMemAddressFree)                                                                              \
   X(cuMemCreate)                                                                                   \
@@ -51,11 +53,11 @@
   X(cuStreamDestroy)                                                                               \
   X(cuStreamSynchronize)                                                                           \
   X(cuStreamQuery)                                                                                 \
+  X(cuStreamWriteValue32)                                                                          \
   X(cuStreamBeginCapture)                                                                          \
   X(cuStreamEndCapture)                                                                            \
   X(cuEventCreate)                                                                                 \
   X(cuEventDestroy)                                                                                \
-  X(cuEventQuery)                                                                                  \
   X(cuEventRecord)                                                                                 \
   X(cuEventSynchronize)                                                                            \
   X(cuEventElapsedTime)                                                                            \

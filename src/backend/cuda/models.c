@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/check.h"
+#include "loader/loader.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/memory.h"
@@ -13,7 +13,7 @@
 
 enum {
   /* Timed runs of each program. An odd number: the median is one of them. */
-  TIMED_RUNS = 31,
+  TIMED_RUNS = 15,
   TIMED_LOADS = 5,
 };
 
@@ -47,66 +47,26 @@ static void package_destroy(struct models *models, struct package *package) {
     }
   }
   free(package->gpus);
-  if (package->weights != NULL) {
-    device_enter(models->gpus[0].device);
-    models->library->driver.cuMemFreeHost(package->weights);
-  }
+  device_enter(models->gpus[0].device);
+  pinned_give(models->library, &package->weights);
   os_memory_give(package->plan_memory, package->plan_memory_bytes);
   free(package);
 }
 
-static enum err decode_plan(struct package *package, const struct file_map *file, const char *path,
-                            uint64_t *ret_weights_checksum, struct error_text *ret_error) {
-  struct plan_fault fault = {.batch_size = 0, .op = PLAN_NONE, .text = ""};
-  enum err error = format_decoded_bytes(file->bytes, file->size_bytes, &package->plan_memory_bytes);
-  if (error == ERR_OK) {
-    package->plan_memory = os_memory_take(package->plan_memory_bytes);
-    if (package->plan_memory == NULL) {
-      error_text_set(ret_error, "%.160s: out of memory for the plan", path);
-      return ERR_NO_MEMORY;
-    }
-    struct arena arena;
-    arena_init(&arena, package->plan_memory, package->plan_memory_bytes);
-    error = format_decode(file->bytes, file->size_bytes, &arena, &package->plan,
-                          ret_weights_checksum, &fault);
-  }
-  if (error != ERR_OK) {
-    error_text_set(ret_error, "%.140s: %s%s%.100s; compile the model again", path, err_text(error),
-                   fault.text[0] == '\0' ? "" : ": ", fault.text);
-  }
-  return error;
-}
-
-static enum err read_weights(struct models *models, struct package *package,
-                             uint64_t weights_checksum, struct error_text *ret_error) {
-  char path[MODEL_PATH_BYTES + sizeof(FORMAT_WEIGHTS_FILE) + 1];
-  snprintf(path, sizeof(path), "%s/%s", package->path, FORMAT_WEIGHTS_FILE);
+/* The weights in pinned memory: copied, because a file's own pages can't all be pinned. */
+static enum err pin_weights(struct models *models, struct package *package,
+                            const unsigned char *weights, struct error_text *ret_error) {
   const uint64_t bytes = package->plan->weights_bytes;
-  const uint64_t padded = (uint64_t)model_pages_of(bytes) * MODEL_PAGE_BYTES;
-  struct file_map file;
-  const enum err error = file_map_open(path, padded, &file, ret_error);
-  if (error != ERR_OK) {
-    return error;
-  }
-  if (file.size_bytes != padded ||
-      format_checksum(0, file.bytes, file.size_bytes) != weights_checksum) {
-    error_text_set(ret_error, "%.200s: is not what model.plan belongs to; compile the model again",
-                   path);
-    file_map_close(&file);
-    return ERR_MALFORMED;
-  }
   device_enter(models->gpus[0].device);
-  const CUresult result =
-      models->library->driver.cuMemHostAlloc(&package->weights, bytes, CU_MEMHOSTALLOC_PORTABLE);
-  if (result == CUDA_SUCCESS) {
-    memcpy(package->weights, file.bytes, bytes);
-  } else {
-    package->weights = NULL;
-    error_text_set(ret_error, "%.120s: no pinned memory for %llu MiB of weights: %.80s", path,
-                   (unsigned long long)(bytes >> 20), library_driver_text(models->library, result));
+  const CUresult result = pinned_take(models->library, bytes, &package->weights);
+  if (result != CUDA_SUCCESS) {
+    error_text_set(ret_error, "%.120s: no pinned memory for %llu MiB of weights: %.80s",
+                   package->path, (unsigned long long)(bytes >> 20),
+                   library_driver_text(models->library, result));
+    return ERR_NO_MEMORY;
   }
-  file_map_close(&file);
-  return result == CUDA_SUCCESS ? ERR_OK : ERR_NO_MEMORY;
+  memcpy(package->weights.bytes, weights, bytes);
+  return ERR_OK;
 }
 
 static struct package *find_package(struct models *models, const char *path, uint64_t checksum) {
@@ -118,20 +78,29 @@ static struct package *find_package(struct models *models, const char *path, uin
   return NULL;
 }
 
-/* One that was read before is shared, unless its file has changed. */
-static enum err open_package(struct models *models, const char *package_path,
-                             struct package **ret_package, struct error_text *ret_error) {
+static enum err checksum_of_plan(const char *package_path, uint64_t *ret_checksum,
+                                 struct error_text *ret_error) {
   char path[MODEL_PATH_BYTES + sizeof(FORMAT_PLAN_FILE) + 1];
   snprintf(path, sizeof(path), "%s/%s", package_path, FORMAT_PLAN_FILE);
   struct file_map file;
-  enum err error = file_map_open(path, PLAN_BYTES_MAX, &file, ret_error);
+  const enum err error = file_map_open(path, PLAN_BYTES_MAX, &file, ret_error);
+  if (error == ERR_OK) {
+    *ret_checksum = format_checksum(0, file.bytes, file.size_bytes);
+    file_map_close(&file);
+  }
+  return error;
+}
+
+/* One that was read before is shared, unless its file has changed. */
+static enum err open_package(struct models *models, const char *package_path,
+                             struct package **ret_package, struct error_text *ret_error) {
+  uint64_t checksum = 0;
+  enum err error = checksum_of_plan(package_path, &checksum, ret_error);
   if (error != ERR_OK) {
     return error;
   }
-  const uint64_t checksum = format_checksum(0, file.bytes, file.size_bytes);
   struct package *package = find_package(models, package_path, checksum);
   if (package != NULL) {
-    file_map_close(&file);
     *ret_package = package;
     return ERR_OK;
   }
@@ -139,7 +108,6 @@ static enum err open_package(struct models *models, const char *package_path,
   struct package_gpu *gpus = calloc(models->gpus_count, sizeof(*gpus));
   if (package == NULL || gpus == NULL) {
     error_text_set(ret_error, "out of memory");
-    file_map_close(&file);
     free(package);
     free(gpus);
     return ERR_NO_MEMORY;
@@ -147,10 +115,16 @@ static enum err open_package(struct models *models, const char *package_path,
   package->gpus = gpus;
   package->plan_checksum = checksum;
   snprintf(package->path, sizeof(package->path), "%s", package_path);
-  uint64_t weights_checksum = 0;
-  error = decode_plan(package, &file, path, &weights_checksum, ret_error);
-  file_map_close(&file);
-  error = error == ERR_OK ? read_weights(models, package, weights_checksum, ret_error) : error;
+  struct loaded_package loaded;
+  error = loader_open(package_path, &loaded, ret_error);
+  if (error == ERR_OK) {
+    package->plan = loaded.plan;
+    package->plan_memory = loaded.memory;
+    package->plan_memory_bytes = loaded.memory_bytes;
+    error = pin_weights(models, package, loaded.weights, ret_error);
+    loaded.memory = NULL; /* the package's now */
+    loader_close(&loaded);
+  }
   if (error != ERR_OK) {
     package_destroy(models, package);
     return error;
@@ -218,7 +192,7 @@ static int64_t run_once(const struct device *device, CUgraphExec graph) {
   return (int64_t)(cell->end_ns - cell->begin_ns);
 }
 
-static enum err time_program(const struct emit *emit, struct duration *ret_execute,
+static enum err time_program(const struct emit *emit, bool is_cold, struct duration *ret_execute,
                              struct error_text *ret_error) {
   const struct device *device = emit->device;
   CUgraphExec graph = NULL;
@@ -229,9 +203,9 @@ static enum err time_program(const struct emit *emit, struct duration *ret_execu
   int64_t runs[TIMED_RUNS];
   int64_t ns = 0;
   const struct instant begin = os_now();
-  while (ns >= 0 && instant_since(os_now(), begin).ns < WARM_UP.ns) {
+  do {
     ns = run_once(device, graph);
-  }
+  } while (is_cold && ns >= 0 && instant_since(os_now(), begin).ns < WARM_UP.ns);
   for (int i = 0; i < TIMED_RUNS && ns >= 0; i++) {
     ns = run_once(device, graph);
     runs[i] = ns;
@@ -302,7 +276,7 @@ static enum err prepare_program(const struct models *models, struct models_gpu *
   }
   if (error == ERR_OK) {
     report_operations(models, &emit);
-    error = time_program(&emit, &program->execute, ret_error);
+    error = time_program(&emit, kind == 0, &program->execute, ret_error);
   }
   return error;
 }
@@ -315,7 +289,7 @@ static CUresult time_load(const struct device *device, const struct package *pac
   for (int i = 0; i < TIMED_LOADS; i++) {
     const struct instant begin = os_now();
     CUresult result = device->library->driver.cuMemcpyHtoDAsync(
-        to, package->weights, package->plan->weights_bytes, device->stream);
+        to, package->weights.bytes, package->plan->weights_bytes, device->stream);
     result = result == CUDA_SUCCESS ? device->library->driver.cuStreamSynchronize(device->stream)
                                     : result;
     if (result != CUDA_SUCCESS) {

@@ -14,6 +14,7 @@
 
 #include "backend/cuda/choices.h"
 #include "backend/cuda/device.h"
+#include "backend/cuda/pinned.h"
 
 /* One batch size of a package on one GPU. */
 struct program {
@@ -35,7 +36,7 @@ struct package {
   const struct plan *plan;
   void *plan_memory;
   size_t plan_memory_bytes;
-  void *weights; /* pinned, weights_bytes */
+  struct pinned weights;
   struct package_gpu *gpus;
   struct package *next;
 };

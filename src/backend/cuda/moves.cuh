@@ -58,32 +58,6 @@ extern "C" __global__ void __launch_bounds__(1024) graph_end(const kernel_frame 
   }
 }
 
-/* Reads over the bus by a few blocks, COPY_IN_LOADS x 16 bytes a thread at once: enough to fill the
- * link, too few to be felt by what executes. */
-enum { COPY_IN_LOADS = 4 };
-
-extern "C" __global__ void __launch_bounds__(512)
-    copy_in(const __grid_constant__ kernel_copy_in p) {
-  const uint4 *from = (const uint4 *)p.from;
-  uint4 *to = (uint4 *)p.to;
-  const uint64_t count = p.bytes / 16, step = (uint64_t)gridDim.x * blockDim.x;
-  uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
-  for (; i + (COPY_IN_LOADS - 1) * step < count; i += COPY_IN_LOADS * step) {
-    uint4 held[COPY_IN_LOADS];
-#pragma unroll
-    for (int k = 0; k < COPY_IN_LOADS; k++) {
-      held[k] = from[i + k * step];
-    }
-#pragma unroll
-    for (int k = 0; k < COPY_IN_LOADS; k++) {
-      to[i + k * step] = held[k];
-    }
-  }
-  for (; i < count; i += step) {
-    to[i] = from[i];
-  }
-}
-
 extern "C" __global__ void ping(const kernel_ping p) {
   finish((volatile kernel_cell *)p.cell);
 }

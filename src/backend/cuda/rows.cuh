@@ -185,9 +185,17 @@ extern "C" __global__ void __launch_bounds__(KERNEL_THREADS)
     float sum = 0.0f;
     if (output < p.outputs) {
       const int64_t base = offset_of(output, p.axes, p.dims, p.from_strides);
-      for (uint64_t i = part; i < p.reduced; i += 8) {
-        sum += load_float(
-            p.from, base + offset_of(i, p.reduced_axes, p.reduced_dims, p.reduced_strides), p.type);
+      if (p.reduced_axes == 1) {
+#pragma unroll 4
+        for (uint64_t i = part; i < p.reduced; i += 8) {
+          sum += load_float(p.from, base + (int64_t)i * p.reduced_strides[0], p.type);
+        }
+      } else {
+        for (uint64_t i = part; i < p.reduced; i += 8) {
+          sum += load_float(p.from,
+                            base + offset_of(i, p.reduced_axes, p.reduced_dims, p.reduced_strides),
+                            p.type);
+        }
       }
     }
     parts[part][column] = sum;
@@ -196,9 +204,8 @@ extern "C" __global__ void __launch_bounds__(KERNEL_THREADS)
       for (int i = 1; i < 8; i++) {
         sum += parts[i][column];
       }
-      sum = p.kind == PLAN_REDUCE_MEAN ? sum / (float)p.reduced : sum;
-      store_float(p.to, offset_of(output, p.axes, p.dims, p.to_strides), p.type,
-                  activate(p.activation, sum, p.alpha, p.beta));
+      store_float(p.to, offset_of(output, p.axes, p.dims, p.to_strides), p.to_type,
+                  activate(p.activation, sum / p.divisor, p.alpha, p.beta));
     }
     __syncthreads();
   }

@@ -324,8 +324,9 @@ extern "C" __global__ void __launch_bounds__(KERNEL_THREADS)
   FOR_EACH(index, p.rows * p.columns) {
     const uint64_t row = index / p.columns;
     const uint32_t column = (uint32_t)(index % p.columns);
-    float x = load_float(p.data, (int64_t)(row * p.data_pitch + column), p.type);
-    x += p.bias != 0 ? load_float(p.bias, column, p.type) : 0.0f;
+    float x = load_float(p.from, (int64_t)(row * p.from_pitch + column), p.type);
+    const uint32_t channel = p.channels == 0 ? column : (uint32_t)(row % p.channels);
+    x += p.bias != 0 ? load_float(p.bias, channel, p.type) : 0.0f;
     const float residual =
         p.residual != 0 ? load_float(p.residual, (int64_t)(row * p.residual_pitch + column), p.type)
                         : 0.0f;
