@@ -1,13 +1,15 @@
 /* What the CUDA backend makes of model packages on the first GPU: how long each batch size runs,
  * alone and while weights of other instances stream in back to back, and how long those take.
  *
- *   bench_cuda [--runs N] [--compiled 1] [--ops 1]
+ *   bench_cuda [--runs N] [--compiled 1] [--ops 1] [--profile FILE]
  *              [--input FILE --output FILE] PACKAGE...
  *
  * Lines of "PACKAGE batch B alone|beside loads: ..." in microseconds. "run" is what the device
  * took, "answer" from submitting the execution until its completion was polled. With --input, the
  * file's bytes are the input of each batch size in turn (repeated from its begin where it is too
- * short), and the outputs of all batch sizes are written to FILE.bB.
+ * short), and the outputs of all batch sizes are written to FILE.MODEL.bB. With --profile, a row
+ * for each package is added to FILE, in the format of model/profile.h: what simulate and emulated
+ * workers read.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +42,7 @@ struct bench {
   bool has_ops;
   const char *input_path;
   const char *output_path;
+  FILE *profile;
   uint64_t command_id;
   struct sample run;
   struct sample answer;
@@ -228,13 +231,35 @@ static void answer_file(struct bench *bench, const struct model_spec *spec, uint
     run_one(bench, &command);
   }
   char path[1024];
-  snprintf(path, sizeof(path), "%s.b%u", bench->output_path, batch_size);
+  snprintf(path, sizeof(path), "%s.%s.b%u", bench->output_path, spec->name, batch_size);
   if (file_write_atomically(path, outputs, batch_size * spec->output_bytes, &error) != ERR_OK) {
     fprintf(stderr, "bench_cuda: %s\n", error.text);
     exit(1);
   }
   free(outputs);
   file_map_close(&file);
+}
+
+/* Batch sizes that a package has not got are left out of the whole table: all rows have the columns
+ * of the first. */
+static void profile_row(struct bench *bench, const struct model_spec *spec) {
+  if (ftell(bench->profile) == 0) {
+    fprintf(bench->profile,
+            "# clock_mhz: %u\nmodel\tinput_bytes\toutput_bytes\tweights_bytes\tload_ms",
+            spec->clock_mhz);
+    for (uint32_t kind = 0; kind < spec->batch_kinds; kind++) {
+      fprintf(bench->profile, "\tb%u_ms", spec->batch_sizes[kind]);
+    }
+    fprintf(bench->profile, "\n");
+  }
+  fprintf(bench->profile, "%s\t%llu\t%llu\t%llu\t%.4f", spec->name,
+          (unsigned long long)spec->input_bytes, (unsigned long long)spec->output_bytes,
+          (unsigned long long)spec->weights_bytes, (double)spec->load.ns / 1e6);
+  for (uint32_t kind = 0; kind < spec->batch_kinds; kind++) {
+    fprintf(bench->profile, "\t%.4f", (double)spec->execute[kind].ns / 1e6);
+  }
+  fprintf(bench->profile, "\n");
+  fflush(bench->profile);
 }
 
 static void bench_package(struct bench *bench, const char *path, uint32_t model_id) {
@@ -254,6 +279,9 @@ static void bench_package(struct bench *bench, const char *path, uint32_t model_
   printf("%s: loaded with %d copies in %.1f s; %.1f MiB, plain copy %.1f us, %u MHz\n", spec->name,
          COPIES, (double)instant_since(os_now(), begin).ns / 1e9,
          (double)spec->weights_bytes / 1048576.0, (double)spec->load.ns / 1e3, spec->clock_mhz);
+  if (bench->profile != NULL) {
+    profile_row(bench, spec);
+  }
   load_instance(bench, model_id, 0, spec->weights_pages);
   for (uint32_t kind = 0; kind < spec->batch_kinds; kind++) {
     const uint32_t batch_size = spec->batch_sizes[kind];
@@ -284,6 +312,12 @@ static int parse(struct bench *bench, int argc, char **argv) {
       bench->compiled = strcmp(argv[at + 1], "0") != 0;
     } else if (strcmp(argv[at], "--ops") == 0) {
       bench->has_ops = strcmp(argv[at + 1], "0") != 0;
+    } else if (strcmp(argv[at], "--profile") == 0) {
+      bench->profile = fopen(argv[at + 1], "a");
+      if (bench->profile == NULL) {
+        fprintf(stderr, "bench_cuda: --profile %s: can't be written\n", argv[at + 1]);
+        exit(2);
+      }
     } else if (strcmp(argv[at], "--input") == 0) {
       bench->input_path = argv[at + 1];
     } else if (strcmp(argv[at], "--output") == 0) {
@@ -299,7 +333,7 @@ int main(int argc, char **argv) {
   struct bench bench = {.runs = RUNS};
   int at = parse(&bench, argc, argv);
   if (argc > 1 && at == argc) {
-    fprintf(stderr, "usage: bench_cuda [--runs N] [--compiled 1] [--ops 1] "
+    fprintf(stderr, "usage: bench_cuda [--runs N] [--compiled 1] [--ops 1] [--profile FILE] "
                     "[--input FILE --output FILE] PACKAGE...\n");
     return 2;
   }
@@ -329,6 +363,10 @@ int main(int argc, char **argv) {
     bench_package(&bench, argv[at], model_id);
   }
   bench.backend.ops->destroy(bench.backend.self);
+  if (bench.profile != NULL && fclose(bench.profile) != 0) {
+    fprintf(stderr, "bench_cuda: --profile: could not be written whole\n");
+    return 1;
+  }
   return 0;
 }
 

@@ -6,11 +6,13 @@
 
 One line each: model, precision, mode, batch: median, p99, p99.99 and maximum in microseconds of
 replaying a CUDA graph of the torchvision model (channels last, cudnn.benchmark, random weights);
-"compile" through torch.compile first, "graph" without. Run it in the same job as bench_cuda: cards
+"compile" through torch.compile first, "graph" without. A model may also be an ONNX file, which the
+package onnx2torch makes a module of. Run it in the same job as bench_cuda: cards
 and clocks differ from machine to machine.
 """
 
 import argparse
+import os
 import sys
 
 
@@ -22,6 +24,18 @@ def arguments():
     parser.add_argument("--precisions", default="tf32,fp16")
     parser.add_argument("--modes", default="compile")
     return parser.parse_args()
+
+
+def open_model(torchvision, name):
+    """The module and the shape of one input."""
+    if name.endswith(".onnx"):
+        import onnx
+        import onnx2torch
+
+        graph = onnx.load(name)
+        dims = graph.graph.input[0].type.tensor_type.shape.dim
+        return onnx2torch.convert(graph), [dim.dim_value for dim in dims[1:]]
+    return getattr(torchvision.models, name)(weights=None), (3, 224, 224)
 
 
 def capture(torch, model, image):
@@ -72,22 +86,22 @@ def main():
           f"{torch.cuda.get_device_name()}")
     torch.backends.cudnn.benchmark = True
     for name in options.models.split(","):
-        side = 299 if "inception" in name else 224
         for precision in options.precisions.split(","):
             allows = precision == "tf32"
             torch.backends.cuda.matmul.allow_tf32 = allows
             torch.backends.cudnn.allow_tf32 = allows
             kind = torch.float16 if precision == "fp16" else torch.float32
-            model = getattr(torchvision.models, name)(weights=None).eval().cuda().to(kind)
+            model, shape = open_model(torchvision, name)
+            model = model.eval().cuda().to(kind)
             model = model.to(memory_format=torch.channels_last)
             for mode in options.modes.split(","):
                 for batch in map(int, options.batches.split(",")):
-                    image = torch.randn(batch, 3, side, side, device="cuda", dtype=kind)
+                    image = torch.randn(batch, *shape, device="cuda", dtype=kind)
                     image = image.to(memory_format=torch.channels_last)
                     torch._dynamo.reset()
                     timed = torch.compile(model, dynamic=False) if mode == "compile" else model
                     runs = replay(torch, capture(torch, timed, image), options.runs)
-                    print(f"{name} {precision} {mode} batch {batch}: run p50 {at(runs, 0.5):.1f} "
+                    print(f"{os.path.basename(name)} {precision} {mode} batch {batch}: run p50 {at(runs, 0.5):.1f} "
                           f"p99 {at(runs, 0.99):.1f} p99.99 {at(runs, 0.9999):.1f} "
                           f"max {runs[-1]:.1f}", flush=True)
 

@@ -21,7 +21,6 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 from zoo import registry  # noqa: E402
 
-PROCESSES = 2
 BATCHES = "1,2,4,8,16"
 
 
@@ -39,9 +38,9 @@ def names_of(words):
     return names
 
 
-def fingerprint(compiler):
+def fingerprint(compiler, precision):
     """Of all that decides what a package holds."""
-    digest = hashlib.sha256(BATCHES.encode())
+    digest = hashlib.sha256(f"{BATCHES} {precision}".encode())
     paths = [os.path.join(HERE, name) for name in sorted(os.listdir(HERE)) if name.endswith(".py")]
     for path in [*paths, compiler]:
         with open(path, "rb") as file:
@@ -56,12 +55,12 @@ def write(name, folder):
     return path
 
 
-def compile_one(name, folder, compiler, keep):
+def compile_one(name, folder, compiler, precision, keep):
     path = write(name, folder)
     package = os.path.join(folder, name)
     try:
         run = subprocess.run(
-            [compiler, path, "-o", package, "--batch", BATCHES],
+            [compiler, path, "-o", package, "--batch", BATCHES, "--precision", precision],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -83,7 +82,7 @@ def make(name, options, wanted):
         with open(stamp, encoding="ascii") as file:
             if file.read() == wanted:
                 return "kept"
-    compile_one(name, options.out, options.compiler, options.keep_onnx)
+    compile_one(name, options.out, options.compiler, options.precision, options.keep_onnx)
     with open(stamp, "w", encoding="ascii") as file:
         file.write(wanted)
     return "compiled"
@@ -95,7 +94,8 @@ def main():
     parser.add_argument("-o", "--out", default=".", help="folder for what is made")
     parser.add_argument("--compiler", help="compile_model; without it ONNX files are written")
     parser.add_argument("--keep-onnx", action="store_true", help="beside the packages")
-    parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--precision", choices=("fp32", "tf32", "fp16"), default="fp32")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="print every name and end")
     options = parser.parse_args()
     if options.list:
@@ -103,7 +103,7 @@ def main():
         return 0
     try:
         names = names_of(options.names)
-        wanted = fingerprint(options.compiler) if options.compiler else ""
+        wanted = fingerprint(options.compiler, options.precision) if options.compiler else ""
         os.makedirs(options.out, exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"build.py: {error}", file=sys.stderr)
