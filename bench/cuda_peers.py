@@ -100,7 +100,12 @@ def main():
                     image = image.to(memory_format=torch.channels_last)
                     torch._dynamo.reset()
                     timed = torch.compile(model, dynamic=False) if mode == "compile" else model
-                    runs = replay(torch, capture(torch, timed, image), options.runs)
+                    try:
+                        runs = replay(torch, capture(torch, timed, image), options.runs)
+                    except RuntimeError as error:  # what a graph cannot hold
+                        line = str(error).splitlines()[0]
+                        print(f"{os.path.basename(name)} {mode} batch {batch}: failed: {line}")
+                        continue
                     print(f"{os.path.basename(name)} {precision} {mode} batch {batch}: run p50 {at(runs, 0.5):.1f} "
                           f"p99 {at(runs, 0.99):.1f} p99.99 {at(runs, 0.9999):.1f} "
                           f"max {runs[-1]:.1f}", flush=True)

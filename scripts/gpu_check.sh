@@ -3,8 +3,9 @@
 #
 #   scripts/gpu_check.sh [BUILD] [PACKAGE...]
 #
-# The conformance suite, every operation against its reference, both once more under
-# compute-sanitizer, then the timings of the packages and of PyTorch for its ResNet50 in the same run.
+# The conformance suite, every operation against its reference, the latter once more under
+# compute-sanitizer, the packages' answers against the CPU backend's, then their timings and those of
+# PyTorch for its ResNet50 in the same run. GPU_CHECK_PRECISION (default tf32) is the packages'.
 # Writes all of it into bench/results/cuda-DATE.txt, beside the card, the driver and the commit, and
 # ends with 1 if a check failed. BUILD is the folder with the programs (default build).
 # Where there is no GPU it says "skipped: no CUDA device" and ends with 77.
@@ -23,19 +24,27 @@ mkdir -p "$results"
 file=$results/cuda-$(date -u +%Y-%m-%d).txt
 failures=0
 
+# A function of this script cannot be given to timeout; what it calls ends by itself.
+within() {
+  case $1 in
+    numerics) "$@" ;;
+    *) timeout 300 "$@" ;;
+  esac
+}
+
 # check NAME COMMAND...: the end of its output goes into the file, its status counts.
 check() {
   name=$1
   shift
   echo "== $name" >>"$file"
   log=$(mktemp)
-  if timeout 300 "$@" >"$log" 2>&1; then
+  if within "$@" >"$log" 2>&1; then
     outcome=passed
   else
     outcome=FAILED
     failures=$((failures + 1))
   fi
-  grep -v 'OK \]\|RUN  ' "$log" | tail -n 40 >>"$file"
+  grep -v 'OK \]\|RUN  ' "$log" | tail -n 70 >>"$file"
   echo "$name: $outcome" | tee -a "$file"
   rm -f "$log"
 }
@@ -46,6 +55,21 @@ commit=$(git -C "$top" rev-parse --short HEAD 2>/dev/null || echo unknown)
   nvidia-smi --query-gpu=name,driver_version,clocks.max.sm --format=csv,noheader
 } >>"$file"
 
+# bench_cuda answers one made-up request with each package, check_model the same on the CPU.
+numerics() {
+  work=$(mktemp -d)
+  python3 -c "
+import numpy
+numpy.random.default_rng(1).standard_normal(300000, dtype=numpy.float32).tofile('$work/in')" &&
+    "$build/bench/bench_cuda" --runs 0 --profile "$work/profile.tsv" --input "$work/in" \
+      --output "$work/out" "$@" &&
+    python3 "$top/scripts/gpu_numerics.py" --precision "${GPU_CHECK_PRECISION:-tf32}" "$build" \
+      "$work/profile.tsv" "$work/in" "$work/out" "$@"
+  status=$?
+  rm -rf "$work"
+  return "$status"
+}
+
 check conformance "$build/tests/conformance_conformance_test_backend"
 check operations "$build/tests/unit_backend_test_cuda_operations"
 if command -v compute-sanitizer >/dev/null; then
@@ -54,6 +78,7 @@ if command -v compute-sanitizer >/dev/null; then
 else
   echo 'operations, memcheck: skipped: no compute-sanitizer' | tee -a "$file"
 fi
+[ $# -eq 0 ] || check numerics numerics "$@"
 for package in "$@"; do
   check "timings of $package" "$build/bench/bench_cuda" "$package"
 done
