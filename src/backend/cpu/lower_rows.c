@@ -57,7 +57,7 @@ bool lower_softmax(struct builder *builder, const struct plan_op *op) {
 
 bool lower_layer_norm(struct builder *builder, const struct plan_op *op) {
   const struct plan_tensor *x = builder_tensor(builder, op->inputs[0]);
-  if (op->normalize.rms) {
+  if (op->normalize.rms || !is_plain_float(builder, op->outputs[0])) {
     return false;
   }
   for (uint32_t i = 0; i < op->inputs_count; i++) {
