@@ -1,9 +1,10 @@
 """Models of the zoo: what the table says of their sizes, and their answers beside ONNX Runtime's.
 
-    zoo_models.py [NAME...] [--backends reference,cpu] [--batches 1,2] [--results FILE] [--processes N]
+    zoo_models.py [NAME...] [--backends reference,cpu] [--batches 1,2] [--onnx FOLDER] [--results FILE]
 
-Names as for zoo/build.py; without any, small ones of different kinds. FILE gets a line a model: how far the
-answers were off at worst, of the greatest number in the answer.
+Names as for zoo/build.py; without any, small ones of different kinds. FOLDER has their files, as zoo/build.py
+--keep-onnx leaves them; without it they are made here, twice, and must be the same. FILE gets a line a model: how
+far the answers were off at worst, of the greatest number in the answer.
 """
 
 import argparse
@@ -75,19 +76,20 @@ def check_alive(outputs):
             raise Wrong("the answer hardly depends on the input")
 
 
-def check_generator(name, model):
+def make(name):
+    model = registry.build(name)
     onnx.checker.check_model(model, full_check=True)
     if registry.build(name).SerializeToString() != model.SerializeToString():
         raise Wrong("the generator wrote other bytes the second time")
+    return model
 
 
-def try_model(backends, batches, name):
+def try_model(backends, batches, folder, name):
     """(name, outcome, text, {(backend, batch): worst error})"""
     subject = Subject()
     errors = {}
     try:
-        model = registry.build(name)
-        check_generator(name, model)
+        model = onnx.load(os.path.join(folder, f"{name}.onnx")) if folder else make(name)
         inputs = inputs_of(model, max(batches))
         wanted = onnx_runtime(model, inputs)
         check_sizes(name, model, inputs, wanted)
@@ -132,6 +134,7 @@ def main():
     parser.add_argument("names", nargs="*", help="a model, subset, seed or all")
     parser.add_argument("--backends", type=chosen_backends, default=runnable())
     parser.add_argument("--batches", type=chosen_batches, default=BATCHES)
+    parser.add_argument("--onnx", help="a folder with the models' files")
     parser.add_argument("--results", help="a file for how far the answers were off")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
@@ -142,12 +145,12 @@ def main():
         report.fail(f"the table and the registry differ in {sorted(difference_of_names)}")
     rows = []
     with concurrent.futures.ProcessPoolExecutor(options.processes) as pool:
-        tried = functools.partial(try_model, options.backends, options.batches)
+        tried = functools.partial(try_model, options.backends, options.batches, options.onnx)
         for name, outcome, text, errors in pool.map(tried, names):
             report.add("zoo", name, outcome, text)
             rows.append((name, errors))
-    if options.results:
-        write_results(options.results, options.backends, options.batches, rows)
+            if options.results:
+                write_results(options.results, options.backends, options.batches, rows)
     return report.finish()
 
 
