@@ -53,9 +53,23 @@ struct chain {
   uint32_t count;
 };
 
+/* oneDNN 2.6 computes a second fused function of one kind with the numbers of the first: two linear
+ * ones become one, and any other such chain is not the library's. */
 static bool add_link(struct chain *chain, struct link link) {
   if (chain->count == LINKS_MAX) {
     return false;
+  }
+  struct link *last = chain->count == 0 ? NULL : &chain->links[chain->count - 1];
+  if (last != NULL && !last->is_binary && !link.is_binary && link.kind == dnnl_eltwise_linear &&
+      last->kind == dnnl_eltwise_linear) {
+    last->alpha *= link.alpha;
+    last->beta = last->beta * link.alpha + link.beta;
+    return true;
+  }
+  for (uint32_t i = 0; i < chain->count && !link.is_binary; i++) {
+    if (!chain->links[i].is_binary && chain->links[i].kind == link.kind) {
+      return false;
+    }
   }
   chain->links[chain->count++] = link;
   return true;
