@@ -194,7 +194,7 @@ static bool key_of(const struct choice_store *store, const struct emit *emit,
   if (op->kind != PLAN_OP_MATMUL) {
     struct convolution_problem problem;
     convolution_problem_of(emit, op, CONVOLUTION_WHOLE, &problem);
-    mix(&key, &problem, offsetof(struct convolution_problem, is_added));
+    mix(&key, &problem, offsetof(struct convolution_problem, is_transposed));
     const bool is_in_place =
         emit_address(emit, emit_input(op, 3)) == emit_address(emit, op->outputs[0]);
     mix(&key, &is_in_place, sizeof(is_in_place));
@@ -221,8 +221,6 @@ static enum convolution_extent extent_of(enum choice_form form) {
   switch ((int)form) {
   case CHOICE_CONVOLUTION_BARE:
     return CONVOLUTION_BARE;
-  case CHOICE_CONVOLUTION_ADDED:
-    return CONVOLUTION_ADDED;
   case CHOICE_CONVOLUTION_ASIDE:
     return CONVOLUTION_ASIDE;
   default:
@@ -295,8 +293,6 @@ static void add_convolutions(const struct choice_store *store, const struct emit
   add_texts(candidates, CHOICE_CONVOLUTION, texts, count);
   if (has_rest && may_finish_later(emit, op)) {
     add_part(emit, op, CHOICE_CONVOLUTION_BARE, candidates);
-  } else if (has_rest && emit_input(op, 3) != PLAN_NONE && !op->conv.residual_last) {
-    add_part(emit, op, CHOICE_CONVOLUTION_ADDED, candidates);
   }
   const bool is_last = emit_tensor(emit, op->outputs[0])->layout == PLAN_CHANNELS_LAST;
   if (count == 0 && is_last && convolution_aside(emit, op) != 0) {
@@ -546,12 +542,10 @@ static CUresult emit_convolution(const struct emit *emit, const struct plan_op *
       emit->device, choice->convolution, emit_address(emit, op->inputs[0]),
       emit_address(emit, op->inputs[1]), to, is_whole ? emit_address(emit, emit_input(op, 2)) : 0,
       is_whole ? emit_address(emit, emit_input(op, 3)) : 0, emit->scratch);
-  const bool is_added = extent == CONVOLUTION_ADDED;
-  const bool has_rest = emit_input(op, 2) != PLAN_NONE || op->conv.activation.kind != PLAN_ACT_NONE;
-  if (result != CUDA_SUCCESS || is_whole || (is_added && !has_rest)) {
+  if (result != CUDA_SUCCESS || is_whole) {
     return result;
   }
-  return emit_epilogue(emit, op, extent == CONVOLUTION_ASIDE ? to : 0, !is_added);
+  return emit_epilogue(emit, op, extent == CONVOLUTION_ASIDE ? to : 0, true);
 }
 
 CUresult choice_emit(const struct emit *emit, uint32_t op_index, const struct choice *choice) {
@@ -559,7 +553,6 @@ CUresult choice_emit(const struct emit *emit, uint32_t op_index, const struct ch
   switch (choice->form) {
   case CHOICE_CONVOLUTION:
   case CHOICE_CONVOLUTION_BARE:
-  case CHOICE_CONVOLUTION_ADDED:
   case CHOICE_CONVOLUTION_ASIDE:
     return emit_convolution(emit, op, choice);
   case CHOICE_PRODUCT:

@@ -22,7 +22,6 @@ enum choice_form {
   CHOICE_CONVOLUTION_BARE,  /* cuDNN for the sum, then the epilogue's kernel */
   CHOICE_PRODUCT,           /* cuBLASLt, all in one */
   CHOICE_PRODUCT_BARE,      /* cuBLASLt, then the epilogue's kernel */
-  CHOICE_CONVOLUTION_ADDED, /* the same, the residual being added by cuDNN in place */
   CHOICE_CONVOLUTION_ASIDE, /* the same, from scratch memory, where the sum went */
   CHOICE_STEM,              /* emit_stem(), which also does what `source` would */
   CHOICE_SKIPPED,           /* nothing: CHOICE_STEM reads what this would reorder */

@@ -141,7 +141,6 @@ void convolution_problem_of(const struct emit *emit, const struct plan_op *op,
     problem.dilations[i] = is_given ? how->dilations[i - shift] : 1;
   }
   problem.is_transposed = op->kind == PLAN_OP_CONV_TRANSPOSE;
-  problem.is_added = extent == CONVOLUTION_ADDED;
   problem.scratch_bytes_max = DEVICE_SCRATCH_BYTES;
   if (extent == CONVOLUTION_ASIDE) {
     problem.scratch_bytes_max = DEVICE_SCRATCH_BYTES / 2;
@@ -195,7 +194,7 @@ static cudnnBackendDescriptor_t make_sum(struct parts *parts,
   const cudnnDataType_t type = CUDNN_DATA_FLOAT;
   const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
   const float one = 1.0F;
-  const float held = problem->is_added != 0 ? 1.0F : 0.0F;
+  const float zero = 0.0F;
   cudnnBackendDescriptor_t how = make(parts, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
   set(parts, how, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
   set(parts, how, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
@@ -230,7 +229,7 @@ static cudnnBackendDescriptor_t make_sum(struct parts *parts,
   set_part(parts, sum, kinds[kind].y, y);
   set_part(parts, sum, kinds[kind].how, how);
   set(parts, sum, kinds[kind].alpha, CUDNN_TYPE_FLOAT, 1, &one);
-  set(parts, sum, kinds[kind].beta, CUDNN_TYPE_FLOAT, 1, &held);
+  set(parts, sum, kinds[kind].beta, CUDNN_TYPE_FLOAT, 1, &zero);
   seal(parts, sum);
   return sum;
 }

@@ -41,7 +41,6 @@ struct convolution_problem {
   float alpha;
   float beta;
   /* From here on what the operation's kind and the choice's form say already. */
-  uint32_t is_added;      /* to what y holds */
   uint32_t is_transposed; /* y is what a convolution with w makes x of; x_dims and so on stay x's */
   uint32_t scratch_bytes_max;
 };
@@ -50,7 +49,6 @@ struct convolution_problem {
 enum convolution_extent {
   CONVOLUTION_WHOLE, /* all that is fused into it */
   CONVOLUTION_BARE,  /* the sum alone */
-  CONVOLUTION_ADDED, /* the sum, added to the residual that lies where the output goes */
   CONVOLUTION_ASIDE, /* the sum alone, packed, into scratch memory */
 };
 

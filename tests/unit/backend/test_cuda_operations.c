@@ -141,7 +141,7 @@ static double element(const struct plan_tensor *t, const unsigned char *bytes, u
 static void run_reference(const struct subject *s, unsigned char *memory) {
   void *data[TENSORS_MAX];
   for (uint32_t i = 0; i < s->count; i++) {
-    data[i] = memory + s->buffers[i].offset_bytes;
+    data[i] = memory + s->buffers[s->tensors[i].buffer].offset_bytes;
   }
   void *scratch = test_memory_take(kernels_scratch_bytes(&s->op, s->tensors) + 64);
   kernels_run(&s->op, s->tensors, data, scratch, 0, 1);
