@@ -163,8 +163,8 @@ static struct duration measured(const struct scheduler_result *result) {
 static void on_measured(struct scheduler *scheduler, struct model *model, uint32_t kind,
                         const struct scheduler_result *result) {
   const struct duration time = measured(result);
-  estimate_on_measured(&model->execute[kind], &model->measured[kind].window, time,
-                       result->clock_before_mhz);
+  estimate_on_measured(&model->execute[kind], &model->measured[kind].window,
+                       scheduler->policy->estimates, time, result->clock_before_mhz);
   model->measured[kind].last = scheduler->now;
   model->estimates_expire = instant_min(model->estimates_expire,
                                         instant_add(scheduler->now, SCHEDULER_ESTIMATE_LIFETIME));
@@ -235,7 +235,8 @@ static void on_load_result(struct scheduler *scheduler, struct action *action,
   action_report(scheduler, action, result, 0);
   action_destroy(scheduler, action);
   if (result->status == ACTION_SUCCESS) {
-    estimate_on_measured(&model->load, &model->load_window, measured(result), 1);
+    estimate_on_measured(&model->load, &model->load_window, scheduler->policy->estimates,
+                         measured(result), 1);
     residency_on_loaded(scheduler, residency);
   } else if (result->status == ACTION_WEIGHTS_ALREADY_LOADED) {
     residency_on_loaded(scheduler, residency);

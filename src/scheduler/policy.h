@@ -18,6 +18,7 @@ struct policy {
   /* Whether infer() must hold the deadline guarantee, and hopeless requests are answered when they
    * become hopeless. False for policies that serve late. */
   bool keeps_deadlines;
+  enum estimate_rank estimates; /* which of the last measurements its predictions are */
 
   /* Carve and initialise the state. Also called with a counting arena to learn the size: then every
    * arena_take() returns NULL, nothing may be written, and the result is ignored. `scheduler` has

@@ -550,6 +550,7 @@ const struct policy policy_priced = {
     .name = "priced",
     .summary = "what GPU time is worth most to: the most requests in time",
     .keeps_deadlines = true,
+    .estimates = ESTIMATE_MEDIAN,
     .init = priced_init,
     .on_model_added = priced_on_model_added,
     .on_queued = priced_on_queued,

@@ -1,6 +1,6 @@
 /* Predictions recover from a change of speed within ESTIMATE_WINDOW actions.
  *
- * An estimate is the largest of a model's last ESTIMATE_WINDOW measurements of a batch size, so a
+ * An estimate is one of a model's last ESTIMATE_WINDOW measurements of a batch size, so a
  * measurement from before the change is forgotten when as many from after it have come in a row
  * (one that comes late counts anew): from then on, an INFER that is sent must take what was
  * predicted, but for noise. Where a GPU says that its clock changed, the prediction for it follows
