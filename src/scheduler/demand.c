@@ -92,6 +92,31 @@ static void loadable_update(struct demand *demand, const struct gpu *gpu) {
   }
 }
 
+/* How long before its transfers are done a GPU is asked for the next one: a LOAD reaches it in
+ * time, and what is decided later is decided better. */
+static struct duration load_lead(const struct gpu *gpu) {
+  return (struct duration){2 * gpu->start_lag.ns};
+}
+
+/* When the GPU may be given a LOAD; in the past: now. */
+static struct instant loads_from(const struct demand *demand, const struct gpu *gpu) {
+  const bool keeps_link_free = demand->order == DEMAND_MOST_REQUESTS && gpu->loads_count > 0;
+  return keeps_link_free
+             ? instant_max(gpu->load_pause_until, instant_sub(gpu->load_free_at, load_lead(gpu)))
+             : gpu->load_pause_until;
+}
+
+static void pause_update(struct demand *demand, const struct gpu *gpu) {
+  struct demand_gpu *entry = &demand->gpus[gpu->gpu_id];
+  const struct instant from = loads_from(demand, gpu);
+  if (instant_after(from, demand->scheduler->now)) {
+    heap_set(&demand->paused, &entry->pause_node, from.ns, gpu->gpu_id);
+  } else {
+    heap_discard(&demand->paused, &entry->pause_node);
+  }
+  loadable_update(demand, gpu);
+}
+
 static void postponed_discard(struct demand_model *entry) {
   if (list_is_linked(&entry->of_postponed)) {
     list_remove(&entry->of_postponed);
@@ -102,7 +127,7 @@ static void postponed_discard(struct demand_model *entry) {
 static int64_t priority_key(const struct demand *demand, const struct model *model) {
   const struct demand_model *entry = &demand->models[model->model_id];
   if (demand->order == DEMAND_MOST_TIME) {
-    return -entry->unserved;
+    return entry->unserved > 0 ? -entry->unserved : 1;
   }
   const int64_t execute_ns = estimate_at(&model->execute[0], model->spec.clock_mhz).ns;
   const int64_t transfer_ns = estimate_at(&model->load, 1).ns;
@@ -114,9 +139,9 @@ static int64_t priority_key(const struct demand *demand, const struct model *mod
 static void priority_update(struct demand *demand, const struct model *model) {
   struct demand_model *entry = &demand->models[model->model_id];
   postponed_discard(entry);
-  if (entry->unserved > 0) {
+  if (entry->unserved_count > 0) {
     heap_set(&demand->priorities, &entry->priority_node, priority_key(demand, model),
-             model->model_id);
+             (uint64_t)model->queue.first->key);
   } else {
     heap_discard(&demand->priorities, &entry->priority_node);
   }
@@ -125,7 +150,7 @@ static void priority_update(struct demand *demand, const struct model *model) {
 /* After its demand shrank: no reason to try again if it is postponed. */
 static void priority_lower(struct demand *demand, const struct model *model) {
   const struct demand_model *entry = &demand->models[model->model_id];
-  if (entry->unserved == 0 || heap_contains(&entry->priority_node)) {
+  if (entry->unserved_count == 0 || heap_contains(&entry->priority_node)) {
     priority_update(demand, model);
   }
 }
@@ -218,9 +243,18 @@ void demand_on_model_added(struct demand *demand, struct model *model) {
   list_init(&entry->unserved_requests);
 }
 
-void demand_on_queued(struct demand *demand, struct request *request) {
-  const struct scheduler_config *config = &demand->scheduler->config;
-  struct model *model = request->model;
+/* The last moment at which a LOAD onto an idle GPU could still help the request. */
+static struct instant helpful_until(const struct request *request) {
+  const struct model *model = request->model;
+  const struct duration transfer = estimate_at(&model->load, 1);
+  const struct duration execute = estimate_at(&model->execute[0], model->spec.clock_mhz);
+  const struct duration needed =
+      duration_add(duration_add(transfer, execute), SCHEDULER_NETWORK_ALLOWANCE);
+  return instant_sub(request->target, needed);
+}
+
+static int64_t window_of(const struct demand *demand, const struct request *request) {
+  const struct model *model = request->model;
   const int64_t slo_ns = instant_since(request->deadline, request->arrived).ns;
   const int64_t execute_ns = estimate_at(&model->execute[0], model->spec.clock_mhz).ns;
   const int64_t transfer_ns = estimate_at(&model->load, 1).ns;
@@ -228,14 +262,51 @@ void demand_on_queued(struct demand *demand, struct request *request) {
   if (window_ns > DEMAND_WINDOW.ns) {
     window_ns = DEMAND_WINDOW.ns;
   }
-  if (window_ns < config->schedule_ahead.ns) {
-    window_ns = config->schedule_ahead.ns;
+  if (window_ns < demand->scheduler->config.schedule_ahead.ns) {
+    window_ns = demand->scheduler->config.schedule_ahead.ns;
   }
-  const struct instant until = instant_add(request->arrived, duration_ns(window_ns));
+  return window_ns;
+}
+
+/* Whether the request counts although its window is over. */
+static bool waits_for_load(const struct demand *demand, const struct request *request) {
+  return request->model->residencies_count == 0 &&
+         instant_after(helpful_until(request), demand->scheduler->now);
+}
+
+static void count_as_old(struct demand *demand, struct request *request) {
+  if (waits_for_load(demand, request)) {
+    struct demand_request *entry = of_request(demand, request);
+    entry->share = 0;
+    heap_insert(&demand->expiry, &entry->expiry_node, helpful_until(request).ns, request->sequence);
+    charge_unserved(demand, entry, request->model);
+  }
+}
+
+/* Its window ends while it is unserved. If its model is postponed it stays so: time alone never
+ * asks for an action. */
+static void become_old(struct demand *demand, struct demand_request *entry,
+                       const struct request *request) {
+  demand->models[request->model->model_id].unserved -= entry->share;
+  entry->share = 0;
+  heap_insert(&demand->expiry, &entry->expiry_node, helpful_until(request).ns, request->sequence);
+  priority_lower(demand, request->model);
+}
+
+void demand_on_queued(struct demand *demand, struct request *request) {
+  struct model *model = request->model;
+  const int64_t window_ns = window_of(demand, request);
+  struct instant until = instant_add(request->arrived, duration_ns(window_ns));
+  if (demand->order == DEMAND_MOST_REQUESTS && model->residencies_count == 0) {
+    const struct instant helpful = helpful_until(request);
+    until = instant_after(helpful, request->arrived) ? instant_min(until, helpful) : until;
+  }
   if (!instant_after(until, demand->scheduler->now)) {
-    return; /* queued again after a failed action: too old to count */
+    count_as_old(demand, request); /* queued again after a failed action */
+    return;
   }
   struct demand_request *entry = of_request(demand, request);
+  const int64_t execute_ns = estimate_at(&model->execute[0], model->spec.clock_mhz).ns;
   double share = (double)execute_ns / (double)window_ns * DEMAND_CAPACITY;
   /* One request can't need more than a GPU. */
   entry->share = share < 1 ? 1 : share > DEMAND_CAPACITY ? DEMAND_CAPACITY : (int64_t)share;
@@ -257,15 +328,22 @@ void demand_on_loading(struct demand *demand, struct residency *residency) {
     struct demand_request *entry =
         LIST_ENTRY(list_first(&of_model->unserved_requests), struct demand_request, of_unserved);
     discharge(demand, entry, residency->model);
-    charge_gpu(demand, entry, residency->gpu);
+    if (entry->share > 0) {
+      charge_gpu(demand, entry, residency->gpu);
+    } else {
+      count_no_longer(demand, entry);
+    }
   }
 }
 
 void demand_on_unloaded(struct demand *demand, struct residency *residency) {
   struct model *model = residency->model;
   for (struct tree_node *at = model->queue.first; at != NULL; at = tree_next(at)) {
-    struct demand_request *entry = of_request(demand, TREE_ENTRY(at, struct request, of_queue));
-    if (counts(entry) && entry->gpu == residency->gpu) {
+    struct request *request = TREE_ENTRY(at, struct request, of_queue);
+    struct demand_request *entry = of_request(demand, request);
+    if (!counts(entry)) {
+      count_as_old(demand, request);
+    } else if (entry->gpu == residency->gpu) {
       discharge(demand, entry, model);
       charge(demand, entry, model);
     }
@@ -285,11 +363,7 @@ void demand_on_gpu_lost(struct demand *demand, struct gpu *gpu) {
 }
 
 void demand_on_load_slots(struct demand *demand, struct gpu *gpu) {
-  if (instant_after(gpu->load_pause_until, demand->scheduler->now)) {
-    heap_set(&demand->paused, &demand->gpus[gpu->gpu_id].pause_node, gpu->load_pause_until.ns,
-             gpu->gpu_id);
-  }
-  loadable_update(demand, gpu);
+  pause_update(demand, gpu);
 }
 
 static void end_pauses(struct demand *demand) {
@@ -308,7 +382,11 @@ void demand_expire(struct demand *demand) {
     const struct request *request =
         pool_at(&demand->scheduler->requests, (uint32_t)(entry - demand->requests));
     count_no_longer(demand, entry);
-    discharge(demand, entry, request->model);
+    if (entry->share > 0 && waits_for_load(demand, request)) {
+      become_old(demand, entry, request);
+    } else {
+      discharge(demand, entry, request->model);
+    }
   }
   end_pauses(demand);
 }
@@ -389,7 +467,7 @@ void demand_load(struct demand *demand) {
       list_append(&demand->postponed, &entry->of_postponed);
     }
     for (uint32_t i = 0; i < candidates.count; i++) {
-      loadable_update(demand, candidates.gpus[i]);
+      pause_update(demand, candidates.gpus[i]);
     }
   }
 }
@@ -418,7 +496,7 @@ void demand_validate(const struct demand *demand) {
   for (uint32_t i = 0; i < scheduler->config.limits.models; i++) {
     const struct demand_model *entry = &demand->models[i];
     const bool is_postponed = list_is_linked(&entry->of_postponed);
-    CHECK_EQ(entry->unserved > 0, is_postponed || heap_contains(&entry->priority_node));
+    CHECK_EQ(entry->unserved_count > 0, is_postponed || heap_contains(&entry->priority_node));
     CHECK(!is_postponed || !heap_contains(&entry->priority_node));
     if (scheduler->models[i].is_known) {
       validate_requests(demand, &scheduler->models[i], &charged_total);

@@ -11,10 +11,15 @@
  * instead; with 100 ms and a window of 25 ms a GPU would then count as full only at four times what
  * it can run, and a model would stay on one overloaded GPU beside idle ones.)
  *
+ * After its window a request whose model is nowhere still counts, as one that waits but for no
+ * share of time, until a LOAD would be too late for it: what has long to live must not be forgotten
+ * because its first LOAD failed, or because GPUs had no slot for it in time.
+ *
  * Each request is charged to one GPU of those that hold its model or are loading it: the first with
  * time to spare, else the lightest, of DEMAND_HOLDERS that take turns, as long as that GPU's total
  * stays within its capacity of 1. What fits nowhere is the model's unserved demand, and that is its
- * LOAD priority (or what it amounts to in requests: enum demand_order). A GPU that is late serves
+ * LOAD priority (or what it amounts to in requests: enum demand_order); of equals the model whose
+ * oldest request is due first is loaded first. A GPU that is late serves
  * nobody, for all we know. Charging whole requests to the lightest of a few GPUs spreads demand in
  * proportion to how lightly each is loaded, as the published system does by recomputing shares over
  * all GPUs, at a cost that does not depend on their number.
@@ -45,9 +50,16 @@ enum {
 
 /* Which of the models with unserved demand is loaded first. */
 enum demand_order {
-  DEMAND_MOST_TIME, /* the one that lacks most GPU time: the published rule */
+  /* The one that lacks most GPU time: the published rule. Then those that only older requests wait
+   * for. */
+  DEMAND_MOST_TIME,
   /* The one with most unserved requests for each nanosecond that its transfer and a first execution
-   * take: where not all can be served, the link is best spent on those that cost it least. */
+   * take: where not all can be served, the link is best spent on those that cost it least. Requests
+   * that a LOAD can't help any more don't count although their window is not over, unless their SLO
+   * is too tight for any LOAD; and a GPU is given its next LOAD when the last is nearly done, not
+   * SCHEDULER_LOADS_PER_GPU at once. One GPU with 18 times as many models as fit serves 1.7 and
+   * twice as many requests so at SLOs of 10 and 5 times batch 1, because their LOADs are in time.
+   */
   DEMAND_MOST_REQUESTS,
 };
 
@@ -57,23 +69,23 @@ struct demand_request {
   _Alignas(64) uint64_t due_place; /* 0: none */
   struct heap_node expiry_node;
   struct list of_unserved; /* linked while charged to no GPU */
-  int64_t share;
-  struct gpu *gpu; /* charged to; NULL: unserved */
+  int64_t share;           /* 0: its window is over, it only waits */
+  struct gpu *gpu;         /* charged to; NULL: unserved */
 };
 
 struct demand_model {
   _Alignas(64) struct list unserved_requests;
   int64_t unserved;
   uint32_t unserved_count;
-  struct heap_node priority_node; /* in demand->priorities while unserved > 0 */
-  struct list of_postponed;       /* linked while unserved > 0 and it is left out there */
+  struct heap_node priority_node; /* in demand->priorities while unserved_count > 0 */
+  struct list of_postponed;       /* linked while unserved_count > 0 and left out there */
 };
 
 struct demand_gpu {
   int64_t charged;
   uint64_t turn; /* of equally light GPUs the one that waited longest loads next */
   struct heap_node lightness_node; /* in demand->loadable while a LOAD slot is free */
-  struct heap_node pause_node;     /* in demand->paused after LOADs were refused */
+  struct heap_node pause_node;     /* in demand->paused until it may be given LOADs again */
 };
 
 /* A place in the order in which requests cease to count. */
@@ -122,7 +134,7 @@ void demand_on_gpu_lost(struct demand *demand, struct gpu *gpu);
 void demand_on_load_slots(struct demand *demand, struct gpu *gpu);
 
 /* Forget what no longer counts at scheduler->now (nothing has to wake up for that: less demand
- * never asks for an action), and end the pauses of GPUs that refused LOADs. */
+ * never asks for an action), and end the pauses of GPUs. */
 void demand_expire(struct demand *demand);
 
 /* When the next pause ends; INSTANT_NEVER if none is on. O(1). */

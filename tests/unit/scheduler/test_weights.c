@@ -213,6 +213,28 @@ static void test_failed_load_is_tried_again(void **state) {
   cluster_destroy(cluster);
 }
 
+/* A worker whose LOADs take ten times what the profile says refuses those that come too late in
+ * their windows. With a minute to go nobody is forgotten. */
+static void test_refused_loads_are_tried_again(void **state) {
+  (void)state;
+  enum { MODELS = 20 };
+  struct cluster *cluster = open_cluster(1, 7 * MODELS, MODELS);
+  const struct model_spec spec = cluster_resnet50();
+  const double minute = 60e9 / (double)spec.execute[0].ns;
+  uint64_t tags[MODELS];
+  for (uint32_t id = 0; id < MODELS; id++) {
+    cluster->specs[id].load.ns *= 10;
+    tags[id] = cluster_request(cluster, id, minute);
+  }
+  cluster_run_for(cluster, duration_s(50));
+  assert_true(cluster->refusals[ACTION_LOAD_TOO_LATE] > 0);
+  for (uint32_t id = 0; id < MODELS; id++) {
+    assert_int_equal(result_of(cluster, tags[id]), REQUEST_SUCCESS);
+  }
+  scheduler_validate(cluster->scheduler);
+  cluster_destroy(cluster);
+}
+
 static void test_weights_missing(void **state) {
   (void)state;
   struct cluster *cluster = open_cluster(1, 100, 1);
@@ -493,6 +515,7 @@ int main(void) {
       cmocka_unit_test(test_replication),
       cmocka_unit_test(test_eviction_refused),
       cmocka_unit_test(test_failed_load_is_tried_again),
+      cmocka_unit_test(test_refused_loads_are_tried_again),
       cmocka_unit_test(test_weights_missing),
       cmocka_unit_test(test_weights_already_loaded),
       cmocka_unit_test(test_failed_execution_is_tried_again),
