@@ -71,7 +71,7 @@ WORKLOADS = (
              "comparison_experiment2 15 {load}", 1, base=16, is_closed=True, clients=240, is_whole=True,
              quick=((1, 0), (1, 10))),
     Workload("6.2", "3,601 ResNet50, one at 200 r/s and the others 1,000 r/s together, 1 GPU; all have joined "
-                    "after 4 s of the warm-up", "bursty_experiment 3600 {load} 0 0.001", 1,
+                    "after 4 s of the warm-up", "bursty_experiment 3600 {load} 0 0.001", 1, seconds=310,
              quick=((0.5, 0), (1, 0))),
     Workload("6.3a", "12 ResNet50, Poisson, 2,400 r/s at load 1, 6 GPUs", "poisson-open-loop 12 {load}", 6,
              base=2400, quick=((1, 3), (2, 0), (2, 10))),

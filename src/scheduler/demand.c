@@ -140,8 +140,12 @@ static void priority_update(struct demand *demand, const struct model *model) {
   struct demand_model *entry = &demand->models[model->model_id];
   postponed_discard(entry);
   if (entry->unserved_count > 0) {
-    heap_set(&demand->priorities, &entry->priority_node, priority_key(demand, model),
-             (uint64_t)model->queue.first->key);
+    /* Of equals: the one whose LOAD leaves its oldest request most time, for a GPU is rarely idle
+     * when weights arrive. */
+    const uint64_t tie = demand->order == DEMAND_MOST_TIME
+                             ? model->model_id
+                             : UINT64_MAX - (uint64_t)model->queue.first->key;
+    heap_set(&demand->priorities, &entry->priority_node, priority_key(demand, model), tie);
   } else {
     heap_discard(&demand->priorities, &entry->priority_node);
   }
