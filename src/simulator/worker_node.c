@@ -176,6 +176,7 @@ static struct instant answer_states(struct worker_node *worker, struct instant n
       continue;
     }
     peer->wants_state = false;
+    peer->has_state = true;
     worker->states_wanted_count--;
     const uint64_t bytes = STATE_WIRE_BYTES + sizeof(uint32_t) * (uint64_t)state_take(worker) +
                            STATE_PACKAGE_WIRE_BYTES * (uint64_t)worker->config.packages_count;
@@ -217,6 +218,39 @@ static void give_commands(struct worker_node *worker, struct instant now) {
   } while (count == AT_ONCE);
 }
 
+/* As the worker's: see worker/actions.c. */
+static bool is_known(const struct worker_node *worker) {
+  for (uint32_t i = 0; i < worker->peers_count; i++) {
+    if (worker->peers[i].connection != CONNECTION_NONE && worker->peers[i].has_state) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static void take_action(struct worker_node *worker, struct instant now,
+                        const struct executor_action *taken) {
+  const struct observer *observer = worker->config.observer;
+  if (observer != NULL) {
+    observer->on_action_taken(observer->self, worker->timer.events->now, worker->config.worker_id,
+                              taken, now);
+  }
+  CHECK(executor_on_action(worker->executor, now, taken));
+}
+
+static void evict_unknown(struct worker_node *worker, struct instant now,
+                          const struct executor_result *result) {
+  struct worker_node_action *action = pool_take(&worker->actions);
+  CHECK(action != NULL);
+  *action = (struct worker_node_action){.connection = CONNECTION_NONE, .received = now};
+  take_action(worker, now,
+              &(struct executor_action){.action_id = pool_id(&worker->actions, action),
+                                        .type = ACTION_EVICT,
+                                        .gpu_index = result->gpu_index,
+                                        .model_id = result->model_id,
+                                        .latest = INSTANT_NEVER});
+}
+
 static void send_result(struct worker_node *worker, struct instant now,
                         const struct executor_result *result) {
   struct worker_node_action *action = pool_find(&worker->actions, result->action_id);
@@ -226,10 +260,14 @@ static void send_result(struct worker_node *worker, struct instant now,
     observer->on_action_done(observer->self, worker->timer.events->now, worker->config.worker_id,
                              result);
   }
-  struct worker_node_peer *peer = peer_find(worker, action->connection);
+  struct worker_node_peer *peer =
+      action->connection == CONNECTION_NONE ? NULL : peer_find(worker, action->connection);
   if (peer == NULL) {
     worker->orphan_changes_count -= action->is_change;
     pool_give(&worker->actions, action);
+    if (result->type == ACTION_LOAD && result->status == ACTION_SUCCESS && is_known(worker)) {
+      evict_unknown(worker, now, result);
+    }
     return;
   }
   peer->changes_count -= action->is_change;
@@ -303,12 +341,7 @@ static void on_action(struct worker_node *worker, struct instant now, struct wor
                                         .batch_size = order->batch_size,
                                         .earliest = order->earliest,
                                         .latest = order->latest};
-  const struct observer *observer = worker->config.observer;
-  if (observer != NULL) {
-    observer->on_action_taken(observer->self, worker->timer.events->now, worker->config.worker_id,
-                              &taken, now);
-  }
-  CHECK(executor_on_action(worker->executor, now, &taken));
+  take_action(worker, now, &taken);
 }
 
 static void on_load_model(struct worker_node *worker, struct instant now,

@@ -28,6 +28,36 @@ static void send_result(struct peer *peer, const struct wire_result *result,
   peer_send(peer, WIRE_RESULT, &writer, outputs);
 }
 
+/* Whether a controller believes that it knows what is on the GPUs. */
+static bool is_known(const struct worker *worker) {
+  for (uint32_t i = 0; i < WORKER_PEERS_MAX; i++) {
+    const struct peer *peer = pool_at(&worker->peers, i);
+    if (peer != NULL && peer->has_state) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* A LOAD of a controller that is gone succeeded after the next one was told what is here: nobody
+ * knows of these weights, so nobody would ever evict them. If the next one asked for them meanwhile
+ * and runs them, the executor refuses; if it has yet to, it is told that they are missing. */
+static void evict_unknown(struct worker *worker, struct instant now,
+                          const struct executor_result *result) {
+  struct action *action = pool_take(&worker->actions);
+  CHECK(action != NULL); /* the LOAD's has just been given back */
+  action->worker = worker;
+  action->peer_id = 0; /* no peer has it */
+  action->received = now;
+  const struct executor_action eviction = {.action_id = pool_id(&worker->actions, action),
+                                           .type = ACTION_EVICT,
+                                           .gpu_index = result->gpu_index,
+                                           .model_id = result->model_id,
+                                           .earliest = INSTANT_ZERO,
+                                           .latest = INSTANT_NEVER};
+  CHECK(executor_on_action(worker->executor, now, &eviction));
+}
+
 static void send_executor_result(struct worker *worker, struct instant now,
                                  const struct executor_result *result) {
   struct action *action = pool_find(&worker->actions, result->action_id);
@@ -37,6 +67,9 @@ static void send_executor_result(struct worker *worker, struct instant now,
   if (peer == NULL) {
     worker->orphan_changes_count -= action->is_change;
     action_release(worker, action);
+    if (result->type == ACTION_LOAD && result->status == ACTION_SUCCESS && is_known(worker)) {
+      evict_unknown(worker, now, result);
+    }
     return;
   }
   peer->changes_count -= action->is_change;

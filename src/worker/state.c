@@ -8,7 +8,8 @@
 
 /* A vanished controller's transfers end within some 10 ms, or, where a link stalls, within a second
  * or two: what ends after the answer is memory that the next controller knows nothing of. A window
- * set far into the future must not keep it waiting all the same. */
+ * set far into the future must not keep it waiting all the same: what ends later still is evicted
+ * (actions.c). */
 #define STATE_PATIENCE duration_s(3)
 
 void state_on_request(struct peer *peer, struct instant now, uint64_t action_id) {
@@ -105,6 +106,7 @@ struct instant state_turn(struct worker *worker, struct instant now) {
     }
     peer->wants_state = false;
     worker->states_wanted_count--;
+    peer->has_state = true;
     answer_state(worker, peer);
   }
   return next;

@@ -41,6 +41,7 @@ struct peer {
   struct connection *connection;
   uint32_t changes_count; /* its LOADs and EVICTs under way */
   bool wants_state;
+  bool has_state; /* it was told what is on the GPUs */
   uint64_t state_action_id;
   struct instant state_deadline;
 };

@@ -109,6 +109,11 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
   const uint32_t fits =
       pages * draw(prng, keeps_deadlines ? 20 : 110, keeps_deadlines ? 110 : 130) / 100 / gpus;
   plan->pages = fits > least ? fits : least;
+  /* Periodic requests for more weights than fit come and go in step with the LOADs: which of them
+   * fall together decides for good what share is served, and any fault shifts them. */
+  if (is_fixed && plan->pages * gpus < pages) {
+    plan->is_steady = false;
+  }
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */
@@ -134,7 +139,7 @@ static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
   case FAULT_CLOCK:
     return draw(prng, 50, 100);
   case FAULT_STALL:
-    return draw(prng, 20, 2000);
+    return draw(prng, 20, 6000); /* longer than a worker holds its state back */
 
   case FAULT_FLOOD:
     return draw(prng, 1, 30);
