@@ -43,7 +43,7 @@ struct worker_node_peer {
   uint32_t connection;    /* CONNECTION_NONE: free */
   uint32_t changes_count; /* its LOADs and EVICTs under way */
   bool wants_state;
-  bool has_state; /* it was told what is on the GPUs */
+  bool has_state;                /* it was told what is on the GPUs */
   struct instant state_deadline; /* local */
   struct instant ends_at;        /* local: its end is noticed then */
 };
