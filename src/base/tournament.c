@@ -1,5 +1,7 @@
 #include "base/tournament.h"
 
+#include <string.h>
+
 #include "base/check.h"
 
 enum { GROUP_BITS = 3, GROUP = 1 << GROUP_BITS };
@@ -79,6 +81,15 @@ void tournament_set(struct tournament *tournament, uint32_t entrant, int64_t key
     *winner_above = winner;
     place = group;
   }
+}
+
+uint32_t tournament_runner_up(const struct tournament *tournament) {
+  const uint32_t top = tournament->levels_count - 1;
+  int64_t keys[GROUP];
+  memcpy(keys, tournament->keys[top], sizeof(keys));
+  keys[tournament->first >> (top * GROUP_BITS)] = INT64_MAX;
+  const uint32_t place = group_first(keys);
+  return top == 0 ? place : tournament->winners[top][place];
 }
 
 void tournament_expect(const struct tournament *tournament, uint32_t entrant) {

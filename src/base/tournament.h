@@ -42,6 +42,11 @@ static inline int64_t tournament_key(const struct tournament *tournament, uint32
 /* Bring in what a change of this entrant touches (base/prefetch.h). */
 void tournament_expect(const struct tournament *tournament, uint32_t entrant);
 
+/* Who will probably be first when the first has gone: of those in other parts of the tree than the
+ * first, the one with the smallest key. For hints; of no meaning when nobody else takes part. O(1).
+ */
+uint32_t tournament_runner_up(const struct tournament *tournament);
+
 /* INT64_MAX when nobody takes part. */
 static inline int64_t tournament_first_key(const struct tournament *tournament) {
   return tournament->first_key;

@@ -1,5 +1,6 @@
 /* What runs: which action each engine starts next, and what follows when it ends. */
 #include "base/check.h"
+#include "base/prefetch.h"
 #include "executor/executor_private.h"
 
 /* Where commands go. A GPU that meets a full one stays dirty and is looked at in the next call. */
@@ -235,6 +236,18 @@ static void on_run_end(struct pending *pending, const struct backend_completion 
   pending->result.run = (struct executor_step){completion->begin, completion->end};
   pending->result.clock_before_mhz = completion->clock_before_mhz;
   pending->result.clock_after_mhz = completion->clock_after_mhz;
+}
+
+void executor_expect_completion(const struct executor *executor, uint32_t gpu_index,
+                                enum backend_engine engine) {
+  CHECK_LT(gpu_index, executor->gpus_count);
+  const struct executor_gpu *gpu = &executor->gpus[gpu_index];
+  prefetch(gpu, sizeof(*gpu));
+  prefetch(executor, sizeof(*executor));
+  prefetch(gpu->running[engine], sizeof(struct pending));
+  if (engine == BACKEND_ENGINE_EXECUTE) {
+    prefetch(executor_first_waiting(gpu, STAGE_WAIT_EXECUTE), sizeof(struct pending));
+  }
 }
 
 void executor_on_completion(struct executor *executor, struct instant now,

@@ -116,6 +116,11 @@ bool executor_on_action(struct executor *executor, struct instant now,
 void executor_on_completion(struct executor *executor, struct instant now,
                             const struct backend_completion *completion);
 
+/* A hint: a command of that engine will end soon. Memory that its completion will touch begins to
+ * come (base/prefetch.h). No effect on anything but time. `gpu_index` < GPUs (CHECK). */
+void executor_expect_completion(const struct executor *executor, uint32_t gpu_index,
+                                enum backend_engine engine);
+
 /* Commands to submit to the backend now, evictions included; returns how many of `capacity`. Call
  * until it returns less than capacity, and hand them over in this order: an eviction may make room
  * for the load after it. A command's engine is idle. */

@@ -293,14 +293,15 @@ static struct scheduler_result sane(const struct scheduler_result *from,
   return result;
 }
 
-void scheduler_expect_result(const struct scheduler *scheduler, uint64_t action_id, uint32_t step) {
+uint64_t scheduler_expect_result(const struct scheduler *scheduler, uint64_t action_id,
+                                 uint32_t step) {
   if (step == 0) {
     pool_expect(&scheduler->actions, action_id, sizeof(struct action));
-    return;
+    return 0;
   }
   const struct action *action = pool_find(&scheduler->actions, action_id);
   if (action == NULL) {
-    return;
+    return 0;
   }
   const struct residency *residency = action->residency;
   const struct request *request = action->first_request;
@@ -310,16 +311,20 @@ void scheduler_expect_result(const struct scheduler *scheduler, uint64_t action_
     prefetch(action->of_gpu.next, PREFETCH_LINE_BYTES);
     prefetch(action->of_scheduler.next, PREFETCH_LINE_BYTES);
     prefetch(action->of_scheduler.previous, PREFETCH_LINE_BYTES);
-  } else if (step == 2) {
+    return 0;
+  }
+  if (step == 2) {
     prefetch(residency->model, MODEL_REQUEST_BYTES);
     prefetch(residency->gpu, sizeof(*residency->gpu));
-    if (request != NULL) {
-      prefetch(request->next_of_batch, sizeof(*request));
-    }
-  } else if (step == 3 && action->type == ACTION_INFER) {
+  } else if (action->type == ACTION_INFER) {
     const uint32_t kind = model_batch_kind(&residency->model->spec, action->batch_size);
     prefetch(&residency->model->measured[kind], sizeof(struct measurements));
   }
+  if (request == NULL) {
+    return 0;
+  }
+  prefetch(request->next_of_batch, sizeof(*request));
+  return request->tag;
 }
 
 void scheduler_on_result(struct scheduler *scheduler, struct instant now,

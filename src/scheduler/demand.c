@@ -81,6 +81,22 @@ static struct demand_request *first_due(struct demand *demand, struct instant no
              : NULL;
 }
 
+/* Those that follow in the ring are the next to be looked at: their turn is known beforehand. */
+static void expect_due(const struct demand *demand, uint64_t place) {
+  enum { AHEAD = 4 };
+  const uint64_t ahead = place + AHEAD;
+  if (ahead < demand->due_end) {
+    prefetch(due_at(demand, ahead)->request, sizeof(struct demand_request));
+  }
+  if (place + AHEAD / 2 < demand->due_end) {
+    const struct demand_request *entry = due_at(demand, place + AHEAD / 2)->request;
+    if (entry != NULL && entry->gpu == NULL) {
+      prefetch(&demand->models[entry->model - demand->scheduler->models],
+               sizeof(struct demand_model));
+    }
+  }
+}
+
 /* ---- charges --------------------------------------------------------------------------------- */
 
 static void loadable_update(struct demand *demand, const struct gpu *gpu) {
@@ -281,6 +297,7 @@ static bool waits_for_load(const struct demand *demand, const struct request *re
 static void count_as_old(struct demand *demand, struct request *request) {
   if (waits_for_load(demand, request)) {
     struct demand_request *entry = of_request(demand, request);
+    entry->model = request->model;
     entry->share = 0;
     heap_insert(&demand->expiry, &entry->expiry_node, helpful_until(request).ns, request->sequence);
     charge_unserved(demand, entry, request->model);
@@ -310,6 +327,7 @@ void demand_on_queued(struct demand *demand, struct request *request) {
     return;
   }
   struct demand_request *entry = of_request(demand, request);
+  entry->model = model;
   const int64_t execute_ns = estimate_at(&model->execute[0], model->spec.clock_mhz).ns;
   double share = (double)execute_ns / (double)window_ns * DEMAND_CAPACITY;
   /* One request can't need more than a GPU. */
@@ -383,13 +401,18 @@ static void end_pauses(struct demand *demand) {
 void demand_expire(struct demand *demand) {
   struct demand_request *entry = NULL;
   while ((entry = first_due(demand, demand->scheduler->now)) != NULL) {
+    if (entry->due_place != 0) {
+      expect_due(demand, entry->due_place);
+    }
+    count_no_longer(demand, entry);
     const struct request *request =
         pool_at(&demand->scheduler->requests, (uint32_t)(entry - demand->requests));
-    count_no_longer(demand, entry);
-    if (entry->share > 0 && waits_for_load(demand, request)) {
+    /* The model first: it is at hand, the request is not. */
+    if (entry->share > 0 && entry->model->residencies_count == 0 &&
+        waits_for_load(demand, request)) {
       become_old(demand, entry, request);
     } else {
-      discharge(demand, entry, request->model);
+      discharge(demand, entry, entry->model);
     }
   }
   end_pauses(demand);

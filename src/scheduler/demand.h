@@ -70,7 +70,8 @@ struct demand_request {
   struct heap_node expiry_node;
   struct list of_unserved; /* linked while charged to no GPU */
   int64_t share;           /* 0: its window is over, it only waits */
-  struct gpu *gpu;         /* charged to; NULL: unserved */
+  struct model *model;
+  struct gpu *gpu; /* charged to; NULL: unserved */
 };
 
 struct demand_model {

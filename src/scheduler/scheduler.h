@@ -156,7 +156,10 @@ void scheduler_on_request(struct scheduler *scheduler, struct instant now,
  * anything but time; any id is allowed. */
 enum { SCHEDULER_EXPECT_STEPS = 4 };
 void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_id, uint32_t step);
-void scheduler_expect_result(const struct scheduler *scheduler, uint64_t action_id, uint32_t step);
+/* Returns the tag of a request that the result will answer, once a step has brought it in, so that
+ * the shell can do the same with what it keeps of it; before, and if there is none, 0. */
+uint64_t scheduler_expect_result(const struct scheduler *scheduler, uint64_t action_id,
+                                 uint32_t step);
 
 /* Every worker that is up holds this model in host memory now. False: the id is taken or out of
  * range, or the spec is not valid. */

@@ -189,7 +189,9 @@ void controller_node_expect_report(const void *self, const void *message, uint32
   const struct controller_peer *peer = self;
   const struct report_message *report = message;
   if (report->kind == REPORT_RESULT && peer->controller->is_running) {
-    scheduler_expect_result(peer->controller->scheduler, report->action_id, step);
+    const uint64_t tag =
+        scheduler_expect_result(peer->controller->scheduler, report->action_id, step);
+    pool_expect(&peer->controller->requests, tag, sizeof(struct controller_node_request));
   }
 }
 

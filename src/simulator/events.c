@@ -4,7 +4,7 @@
 
 static void carve(struct events *events, struct arena *arena, uint32_t sources_max) {
   tournament_init(&events->next, arena, sources_max);
-  events->sources = arena_take(arena, sources_max, sizeof(struct event *));
+  events->sources = arena_take(arena, sources_max, sizeof(struct event_source));
 }
 
 size_t events_bytes(uint32_t sources_max) {
@@ -24,18 +24,33 @@ void events_init(struct events *events, void *memory, uint32_t sources_max, stru
 
 void event_init(struct event *event, struct events *events,
                 struct instant (*run)(void *self, struct instant now), void *self) {
-  *event =
-      (struct event){.events = events, .number = events->next_number++, .run = run, .self = self};
+  *event = (struct event){.events = events, .number = events->next_number++};
   CHECK_LT(event->number, events->next.capacity);
-  events->sources[event->number] = event;
+  events->sources[event->number] = (struct event_source){.run = run, .self = self};
+}
+
+void event_set_expect(struct event *event, void (*expect)(const void *self)) {
+  event->events->sources[event->number].expect = expect;
+}
+
+static void set(struct events *events, uint32_t number, struct instant at) {
+  at = instant_max(at, events->now);
+  if (tournament_key(&events->next, number) != at.ns) {
+    tournament_set(&events->next, number, at.ns);
+  }
 }
 
 void event_set(struct event *event, struct instant at) {
-  struct events *events = event->events;
-  at = instant_max(at, events->now);
-  if (tournament_key(&events->next, event->number) != at.ns) {
-    tournament_set(&events->next, event->number, at.ns);
+  set(event->events, event->number, at);
+}
+
+static void expect_runner_up(struct events *events) {
+  const uint32_t number = tournament_runner_up(&events->next);
+  const struct event_source *source = &events->sources[number];
+  if (number != events->expected && source->expect != NULL) {
+    source->expect(source->self);
   }
+  events->expected = number;
 }
 
 uint64_t events_run(struct events *events, uint64_t events_max) {
@@ -45,12 +60,14 @@ uint64_t events_run(struct events *events, uint64_t events_max) {
     if (at.ns == INT64_MAX) {
       break;
     }
-    struct event *event = events->sources[tournament_first(&events->next)];
+    const uint32_t number = tournament_first(&events->next);
+    const struct event_source *source = &events->sources[number];
     events->standing_count = at.ns == events->now.ns ? events->standing_count + 1 : 0;
     CHECK_LT(events->standing_count, EVENTS_STANDING_MAX);
     events->now = at;
     /* It keeps its key while it runs: one change instead of two. */
-    event_set(event, event->run(event->self, at));
+    set(events, number, source->run(source->self, at));
+    expect_runner_up(events);
     count++;
   }
   events->run_count += count;

@@ -24,15 +24,19 @@ struct events;
 struct event {
   struct events *events;
   uint32_t number;
-  /* It is `now`: act, and return the next moment (INSTANT_NEVER: none until event_set()). What
-   * event_set() said of this event meanwhile is overruled. */
+};
+
+/* What of an event is needed to run it, by number: side by side they stay in the caches. */
+struct event_source {
   struct instant (*run)(void *self, struct instant now);
   void *self;
+  void (*expect)(const void *self);
 };
 
 struct events {
   struct tournament next; /* of the sources, by number */
-  struct event **sources;
+  struct event_source *sources;
+  uint32_t expected;  /* the number of the source that was told last */
   struct instant now; /* of the event that runs, or ran last */
   uint64_t run_count;
   uint32_t next_number;
@@ -48,9 +52,15 @@ size_t events_bytes(uint32_t sources_max);
 /* `memory`: 64-byte aligned, zeroed, events_bytes(); the caller's. */
 void events_init(struct events *events, void *memory, uint32_t sources_max, struct instant start);
 
-/* Numbers are given in the order of these calls. */
+/* `run`: it is `now`: act, and return the next moment (INSTANT_NEVER: none until event_set()). What
+ * event_set() said of this event meanwhile is overruled.
+ * Numbers are given in the order of these calls. */
 void event_init(struct event *event, struct events *events,
                 struct instant (*run)(void *self, struct instant now), void *self);
+
+/* A hint: `expect` is called when the event is probably the next but one, to bring what it will
+ * touch into the processor's caches (base/prefetch.h). It changes nothing. */
+void event_set_expect(struct event *event, void (*expect)(const void *self));
 
 /* Its next moment; the past counts as now, INSTANT_NEVER takes it out. */
 void event_set(struct event *event, struct instant at);

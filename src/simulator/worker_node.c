@@ -446,6 +446,16 @@ static struct instant on_timer(void *self, struct instant now) {
   return local_clock_when(&worker->clock, turn(worker, local));
 }
 
+/* Before the timer: what is on the engine whose end comes first. */
+static void expect_timer(const void *self) {
+  const struct worker_node *worker = self;
+  uint32_t gpu_index = 0;
+  enum backend_engine engine = BACKEND_ENGINE_LOAD;
+  if (worker->is_running && emulated_expect(&worker->emulated, &gpu_index, &engine)) {
+    executor_expect_completion(worker->executor, gpu_index, engine);
+  }
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /* A process begins: everything it holds is in `memory`. */
@@ -485,6 +495,7 @@ void worker_node_init(struct worker_node *worker, void *memory, struct events *e
   worker->config.backend = &worker->backend_config;
   worker->memory = memory;
   event_init(&worker->timer, events, on_timer, worker);
+  event_set_expect(&worker->timer, expect_timer);
   begin(worker);
 }
 

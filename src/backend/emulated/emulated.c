@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "base/prefetch.h"
 #include "base/prng.h"
 #include "base/ring.h"
 #include "base/tournament.h"
@@ -317,6 +318,22 @@ struct backend emulated_init(void *memory, const struct emulated_config *config)
   }
   emulated->config.gpus = NULL; /* the caller's array need not outlive this call */
   return (struct backend){.ops = &emulated_ops, .self = emulated};
+}
+
+bool emulated_expect(const struct backend *backend, uint32_t *ret_gpu_index,
+                     enum backend_engine *ret_engine) {
+  CHECK(backend->ops == &emulated_ops);
+  const struct emulated *emulated = backend->self;
+  if (tournament_first_key(&emulated->ends) == INT64_MAX) {
+    return false;
+  }
+  const uint32_t number = tournament_first(&emulated->ends);
+  *ret_gpu_index = number / BACKEND_ENGINES;
+  *ret_engine = (enum backend_engine)(number % BACKEND_ENGINES);
+  struct emulated_gpu *gpu = &emulated->gpus[*ret_gpu_index];
+  prefetch(gpu, sizeof(*gpu));
+  tournament_expect(&emulated->ends, number);
+  return true;
 }
 
 void emulated_set_clock(struct backend *backend, uint32_t gpu_index, uint32_t clock_mhz) {

@@ -15,6 +15,7 @@
 #ifndef CLOCKWORK_BACKEND_EMULATED_EMULATED_H
 #define CLOCKWORK_BACKEND_EMULATED_EMULATED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -64,6 +65,11 @@ size_t emulated_bytes(const struct emulated_config *config);
  * (without a trailing '/') names the profile row; an unknown one is ACTION_INVALID_MODEL_PATH.
  * destroy() does nothing: the memory is the caller's. */
 struct backend emulated_init(void *memory, const struct emulated_config *config);
+
+/* A hint: poll() will soon be called. Memory that the first completion to come touches begins to
+ * come (base/prefetch.h), and where that command runs is told; false: none is under way. */
+bool emulated_expect(const struct backend *backend, uint32_t *ret_gpu_index,
+                     enum backend_engine *ret_engine);
 
 /* From now on the GPU runs at this clock; executions under way keep their end. clock_mhz > 0. */
 void emulated_set_clock(struct backend *backend, uint32_t gpu_index, uint32_t clock_mhz);

@@ -16,6 +16,7 @@ struct log {
   } of_sources[SOURCES];
   void *memory;
   uint32_t runs_count;
+  uint32_t expected_at[SOURCES]; /* how many had run then */
   struct {
     int64_t at_ns;
     uint32_t index;
@@ -104,6 +105,25 @@ static void a_run_says_when_the_next_is(void **state) {
   }
 }
 
+static void on_expected(const void *self) {
+  const struct source *source = self;
+  assert_true(source->log->runs_count < RUNS_MAX);
+  source->log->expected_at[source->index] = source->log->runs_count;
+}
+
+static void the_next_but_one_is_expected(void **state) {
+  struct log *log = *state;
+  for (uint32_t i = 0; i < 4; i++) {
+    event_set_expect(&log->sources[i], on_expected);
+    event_set(&log->sources[i], (struct instant){200 + 10 * i});
+  }
+  assert_int_equal(events_run(&log->events, 100), 4);
+  /* After the first had run the second was the next, and the third the next but one. */
+  assert_int_equal(log->expected_at[2], 1);
+  assert_int_equal(log->expected_at[3], 2);
+  assert_int_equal(log->runs[2].index, 2);
+}
+
 static struct instant end_it(void *self, struct instant now) {
   struct log *log = self;
   log->events.is_over = true;
@@ -112,8 +132,8 @@ static struct instant end_it(void *self, struct instant now) {
 
 static void nothing_runs_once_it_is_over(void **state) {
   struct log *log = *state;
-  log->sources[3].run = end_it;
-  log->sources[3].self = log;
+  const struct event_source ending = {.run = end_it, .self = log};
+  log->events.sources[log->sources[3].number] = ending;
   event_set(&log->sources[3], (struct instant){200});
   event_set(&log->sources[0], (struct instant){300});
   assert_int_equal(events_run(&log->events, 100), 1);
@@ -129,6 +149,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(the_past_counts_as_now, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_later_setting_replaces_the_earlier, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_run_says_when_the_next_is, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(the_next_but_one_is_expected, set_up, tear_down),
       cmocka_unit_test_setup_teardown(nothing_runs_once_it_is_over, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

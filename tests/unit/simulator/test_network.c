@@ -12,6 +12,7 @@ struct net {
   struct network network;
   struct port ports[3];
   struct channel channels[2];
+  uint32_t steps[ARRIVALS_MAX]; /* by message: how often it was expected */
   uint32_t arrivals_count;
   struct {
     int64_t at_ns;
@@ -25,6 +26,18 @@ static void on_message(void *self, struct instant now, const void *message) {
   net->arrivals[net->arrivals_count].at_ns = now.ns;
   net->arrivals[net->arrivals_count].message = *(const uint32_t *)message;
   net->arrivals_count++;
+}
+
+static void on_message_to(void *self, struct instant now, const void *message) {
+  on_message(*(struct net **)self, now, message);
+}
+
+static void on_expected(const void *self, const void *message, uint32_t step) {
+  struct net *net = *(struct net *const *)self;
+  const uint32_t number = *(const uint32_t *)message;
+  assert_true(number >= net->arrivals_count); /* it is still under way */
+  assert_int_equal(step, net->steps[number]);
+  net->steps[number]++;
 }
 
 static struct net *net_create(struct network network) {
@@ -135,6 +148,29 @@ static void the_seed_alone_decides_the_jitter(void **state) {
   assert_int_not_equal(at_ns[0], at_ns[2]);
 }
 
+static void what_is_under_way_is_expected_step_by_step(void **state) {
+  (void)state;
+  enum { MESSAGES = 40 };
+  struct net *net = net_create((struct network){.latency = duration_us(50)});
+  net->channels[0].expect = on_expected;
+  net->channels[0].self = &net;
+  net->channels[0].deliver = on_message_to;
+  for (uint32_t i = 0; i < MESSAGES; i++) {
+    net_send(net, 0, i, 100);
+  }
+  assert_int_equal(net->steps[MESSAGES - 1], 0); /* it may not be written yet */
+  assert_int_equal(net->steps[MESSAGES - 2], 1);
+  assert_int_equal(net->steps[0], 4);
+  events_run(&net->events, ARRIVALS_MAX);
+  assert_int_equal(net->arrivals_count, MESSAGES);
+  /* What has arrived is expected no more. */
+  for (uint32_t i = 0; i < MESSAGES; i++) {
+    net_send(net, 0, MESSAGES + i, 100);
+  }
+  assert_int_equal(net->steps[MESSAGES - 1], 0);
+  net_destroy(net);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_message_takes_the_latency),
@@ -142,6 +178,7 @@ int main(void) {
       cmocka_unit_test(senders_share_the_receivers_port),
       cmocka_unit_test(messages_of_a_channel_keep_their_order_under_jitter),
       cmocka_unit_test(growing_keeps_what_is_under_way),
+      cmocka_unit_test(what_is_under_way_is_expected_step_by_step),
       cmocka_unit_test(the_seed_alone_decides_the_jitter),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
