@@ -139,7 +139,7 @@ static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
   case FAULT_CLOCK:
     return draw(prng, 50, 100);
   case FAULT_STALL:
-    return draw(prng, 20, 6000); /* longer than a worker holds its state back */
+    return draw(prng, 20, 2000);
 
   case FAULT_FLOOD:
     return draw(prng, 1, 30);
