@@ -36,6 +36,7 @@ struct event_source {
 struct events {
   struct tournament next; /* of the sources, by number */
   struct event_source *sources;
+  bool is_expecting;  /* some source wants to be told */
   uint32_t expected;  /* the number of the source that was told last */
   struct instant now; /* of the event that runs, or ran last */
   uint64_t run_count;

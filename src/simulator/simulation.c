@@ -7,6 +7,9 @@
 #include "scheduler/policy.h"
 #include "simulator/memory.h"
 
+/* More than these and what is known of them is no longer in a second-level cache. */
+enum { WORKERS_FEW = 16 };
+
 enum {
   CLOCK_LOWEST_PERCENT = 70,
   /* Executor records a GPU: above what the scheduler has under way (SCHEDULER_ACTIONS_PER_GPU). */
@@ -105,7 +108,8 @@ static enum err create_workers(struct simulation *simulation, struct error_text 
   struct worker_node_config worker = {.backend = &backend,
                                       .actions_max = config->gpus_per_worker * ACTIONS_PER_GPU,
                                       .observer = config->observer,
-                                      .can_fail = config->can_fail};
+                                      .can_fail = config->can_fail,
+                                      .is_one_of_many = config->workers_count > WORKERS_FEW};
   worker.packages = workload_models(simulation->client.workload, &worker.packages_count);
   const size_t bytes = (worker_node_bytes(&worker) + 63) / 64 * 64;
   /* All in one block, so that it lies in few and large pages. */

@@ -495,7 +495,9 @@ void worker_node_init(struct worker_node *worker, void *memory, struct events *e
   worker->config.backend = &worker->backend_config;
   worker->memory = memory;
   event_init(&worker->timer, events, on_timer, worker);
-  event_set_expect(&worker->timer, expect_timer);
+  if (config->is_one_of_many) {
+    event_set_expect(&worker->timer, expect_timer);
+  }
   begin(worker);
 }
 

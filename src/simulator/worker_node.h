@@ -36,6 +36,7 @@ struct worker_node_config {
   uint32_t packages_count;
   const struct observer *observer; /* NULL: nobody looks on */
   bool can_fail;                   /* its GPUs are devices (device.h) */
+  bool is_one_of_many;             /* too many for all to stay in the processor's caches */
 };
 
 /* A connection of a controller. */
