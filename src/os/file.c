@@ -187,6 +187,33 @@ bool os_directory_is_writable(const char *path) {
   return stat(path, &status) == 0 && S_ISDIR(status.st_mode) && access(path, W_OK | X_OK) == 0;
 }
 
+enum err os_make_directories(const char *path, struct error_text *ret_error) {
+  char part[PATH_MAX];
+  const size_t length = strlen(path);
+  if (length >= sizeof(part)) {
+    error_text_set(ret_error, "%.60s…: the folder's name is too long; give a shorter one", path);
+    return ERR_IO;
+  }
+  for (size_t i = 1; i <= length; i++) {
+    if (path[i] != '/' && path[i] != '\0') {
+      continue;
+    }
+    memcpy(part, path, i);
+    part[i] = '\0';
+    if (mkdir(part, 0777) == 0) {
+      continue;
+    }
+    const int reason = errno == EEXIST ? ENOTDIR : errno;
+    struct stat status;
+    if (stat(part, &status) != 0 || !S_ISDIR(status.st_mode)) {
+      error_text_set(ret_error, "%.200s: can't make this folder: %s; choose another", part,
+                     strerror(reason));
+      return ERR_IO;
+    }
+  }
+  return ERR_OK;
+}
+
 enum err file_log_open(const char *path, struct file_log *ret_log, struct error_text *ret_error) {
   const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
   if (fd < 0) {

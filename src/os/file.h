@@ -42,6 +42,9 @@ MUST_USE enum err file_write_atomically(const char *path, const void *content, s
 /* True if `path` is a directory in which this process may make files. */
 bool os_directory_is_writable(const char *path);
 
+/* Makes the folder `path` and those above it that lack; what is there is left as it is. ERR_IO. */
+MUST_USE enum err os_make_directories(const char *path, struct error_text *ret_error);
+
 /* A file that is only appended to, in blocks that are wholly there or not at all. */
 struct file_log {
   int fd; /* -1: not open */

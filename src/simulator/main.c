@@ -1,12 +1,11 @@
 /* simulate: a cluster in virtual time. Flags in, a summary out; what happens is in simulation.h. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
+#include "os/file.h"
 #include "os/log.h"
 #include "os/usage.h"
 #include "simulator/bound_windows.h"
@@ -138,8 +137,7 @@ static int open_folder(struct run *run) {
   if (folder == NULL) {
     return SIMULATE_EXIT_OK;
   }
-  if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
-    error_text_set(&error, "%.200s: can't make this folder: %s", folder, strerror(errno));
+  if (os_make_directories(folder, &error) != ERR_OK) {
     return fail(ERR_NOT_FOUND, "--out: ", &error);
   }
   if (run->options.writes_telemetry) {

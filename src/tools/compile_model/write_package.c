@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/file.h"
@@ -97,10 +96,9 @@ enum err write_package(const char *folder, const struct compile_result *result,
     error_text_set(ret_error, "-o: the folder's name is too long");
     return ERR_IO;
   }
-  if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
-    error_text_set(ret_error, "%s: %s; give a folder that can be made", folder, strerror(errno));
-    return ERR_IO;
+  enum err error = os_make_directories(folder, ret_error);
+  if (error == ERR_OK) {
+    error = write_weights(weights, result, &checksum, ret_error);
   }
-  const enum err error = write_weights(weights, result, &checksum, ret_error);
   return error != ERR_OK ? error : write_plan(plan, result->plan, checksum, ret_error);
 }

@@ -141,6 +141,25 @@ static void logs_grow_by_blocks(void **state) {
   file_log_close(&log);
 }
 
+static void folders_are_made_with_those_above(void **state) {
+  const struct folder *folder = *state;
+  char above[96];
+  char deep[128];
+  struct error_text error;
+  snprintf(above, sizeof(above), "%s/a", folder->path);
+  snprintf(deep, sizeof(deep), "%s/b/", above);
+  assert_int_equal(os_make_directories(deep, &error), ERR_OK);
+  assert_int_equal(os_make_directories(deep, &error), ERR_OK);
+  assert_true(os_directory_is_writable(deep));
+  assert_int_equal(rmdir(deep), 0);
+  assert_int_equal(rmdir(above), 0);
+  assert_int_equal(file_write_atomically(folder->file, "x", 1, NULL), ERR_OK);
+  snprintf(deep, sizeof(deep), "%s/below", folder->file);
+  assert_int_equal(os_make_directories(deep, &error), ERR_IO);
+  assert_non_null(strstr(error.text, folder->file));
+  assert_non_null(strstr(error.text, "Not a directory"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(what_was_written_is_read_and_mapped, make_folder,
@@ -151,6 +170,8 @@ int main(void) {
       cmocka_unit_test(files_without_a_size_are_read),
       cmocka_unit_test_setup_teardown(folders_are_known, make_folder, remove_folder),
       cmocka_unit_test_setup_teardown(logs_grow_by_blocks, make_folder, remove_folder),
+      cmocka_unit_test_setup_teardown(folders_are_made_with_those_above, make_folder,
+                                      remove_folder),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
