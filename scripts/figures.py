@@ -54,11 +54,11 @@ def simulate(options, folder):
     return shown, dict(line.split(": ", 1) for line in run.stdout.splitlines())
 
 
-def write_caption(path, options, command, summary):
+def write_caption(path, options, commit, command, summary):
     lines = [
         "# Figures 9 and 10, simulated", "",
         "Written by `make figures`; do not edit.", "",
-        f"* commit {describe_commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}",
+        f"* commit {commit}, {time.strftime('%Y-%m-%d', time.gmtime())}",
         f"* `{command}`; seed {options.seed}; synthetic day 1; the first {options.leadin:g} s are left out",
         "", "![Figure 9: load, latency, batches, cold starts over time](figure_9.png)", "",
         "![Figure 10: how far predictions were off](figure_10.png)", "", "| | |", "|---|---|"]
@@ -79,6 +79,7 @@ def main():
     options.build = options.build.resolve()
     options.leadin = min(LEADIN_S, options.hours * 3600 / 10)
     process = load_process()
+    commit = describe_commit()  # before there are new figures
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="clockwork-figures-") as folder:
         command, summary = simulate(options, folder)
@@ -86,13 +87,13 @@ def main():
         run = process.load_run(process.parse_arguments(
             ["-i", folder, "-l", f"{options.leadin:g}", "-b", f"{interval:g}"]))
     nine = process.panels(run)
-    title = f"{command} · commit {describe_commit()}"
+    title = f"{command} · commit {commit}"
     for name, chosen, columns in (("figure_9.png", nine[:5], 3), ("figure_10.png", nine[5:], 2)):
         process.figures.save_overview([panel[1:] for panel in chosen], options.out / name,
                                       title if columns == 3 else title.replace(" --workload", "\n--workload"),
                                       columns)
         print(f"figures: {options.out / name}")
-    write_caption(options.out / "figures_9_and_10.md", options, command, summary)
+    write_caption(options.out / "figures_9_and_10.md", options, commit, command, summary)
 
 
 if __name__ == "__main__":

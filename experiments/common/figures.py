@@ -148,7 +148,8 @@ def draw_tail_cdf(axes, curves, ylabel, absent):
     decades = max(1, numpy.log10(max(count, 10)))
     axes.set_xlim(0, decades * 1.02)
     ticks = numpy.arange(0, int(decades) + 1)
-    axes.set_xticks(ticks, [percentile_label(tick) for tick in ticks])
+    step = 1 if len(ticks) <= 6 else 2  # the labels grow by a digit each: past six they touch
+    axes.set_xticks(ticks, ["" if tick % step else percentile_label(tick) for tick in ticks])
     axes.set_xlabel("Percentile of actions")
     axes.set_yscale("log")
     axes.set_ylabel(ylabel)
