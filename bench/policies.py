@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Every scheduling policy on the paper's workloads, beside INFER4 and beside what none could beat.
 
-    bench/policies.py                                     all cells, all policies: some 15 minutes of one core
+    bench/policies.py                                     all cells, all policies: an hour or two of one core
     bench/policies.py --policies infer4,priced --quick    two minutes, for tuning
     bench/policies.py --workloads 6.5,d01 --loads 1 --slos 0,3
 
@@ -55,7 +55,6 @@ class Workload:
     seconds: int = 30  # the lead-in included
     loads: tuple = LOADS
     slos: tuple = SLOS
-    slo_loads: tuple = ()  # at other SLOs than 100 ms; (): all
     is_closed: bool = False
     clients: int = 0  # of closed loops at load 1
     is_whole: bool = False  # load is a whole number
@@ -87,17 +86,19 @@ WORKLOADS = (
              foreground_text="slo-exp-1 resnet50_v2 6 poisson {load} {slo} {slo} 2 mul 3600", slo_in_text=True,
              loads=(0.25, 1, 4), slos=(3, 10, 100)),
     Workload("6.5", "the seed: 4,026 instances of 61 models, the synthetic day's first minute, 6 GPUs",
-             "azure 8 1 {load} 4", 6, leadin=15, seconds=30, slos=(0, 3, 10, 100), slo_loads=(1,),
+             "azure 8 1 {load} 4", 6, leadin=15, seconds=30,
              quick=((0.25, 0), (0.5, 0), (1, 0), (4, 0), (1, 3), (1, 10))),
     Workload("6.6", "the same on 24 emulated GPUs", "azure 24 1 {load} 4", 24, leadin=15, seconds=25,
-             loads=(1,), slos=(0,)),
+             loads=(0.25, 1, 4), slos=(0, 3, 10, 100)),
     Workload("day", "the synthetic day's first eight hours, 60 times as fast, 6 GPUs", "azure 8 1 {load} 4 1", 6, leadin=20,
-             seconds=480, slos=(0,), loads=(0.25,)),
+             seconds=480, slos=(0, 3, 10, 100), loads=(0.25, 1, 4)),
     Workload("d01", "the real day d01, first eight hours, 60 times as fast, 200 times its calls at load 1, 6 GPUs",
-             "azure 8 1 {load} 4 1 1", 6, base=200, leadin=20, seconds=480, slos=(0,), loads=(0.25,),
+             "azure 8 1 {load} 4 1 1", 6, base=200, leadin=20, seconds=480, slos=(0, 3, 10, 100),
+             loads=(0.25, 1, 4),
              day="invocations_per_function_md.anon.d01.csv"),
     Workload("d02", "the real day d02, first eight hours, 60 times as fast, 200 times its calls at load 1, 6 GPUs",
-             "azure 8 1 {load} 4 1 2", 6, base=200, leadin=20, seconds=480, slos=(0,), loads=(0.25,),
+             "azure 8 1 {load} 4 1 2", 6, base=200, leadin=20, seconds=480, slos=(0, 3, 10, 100),
+             loads=(0.25, 1, 4),
              day="invocations_per_function_md.anon.d02.csv"),
 )
 # How many GPUs serve 99.99 % of this in time: the seed's mix at a load that 6 GPUs just don't carry.
@@ -333,7 +334,7 @@ def cells_of(options, runner):
             print(f"{workload.key}: left out, AZURE_TRACE_DIR has no {workload.day}", file=sys.stderr)
             continue
         for slo in workload.slos:
-            for load in workload.slo_loads if slo and workload.slo_loads else workload.loads:
+            for load in workload.loads:
                 if options.quick and (load, slo) not in workload.quick:
                     continue
                 if (options.loads and load not in options.loads) or (options.slos and slo not in options.slos):
