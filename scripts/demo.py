@@ -407,7 +407,9 @@ def report(settings):
     say(f"\ninputs: {settings.inputs} ({INPUT_WAYS[settings.inputs][2]})")
 
 
-def main():
+def exit_code_of(run):
+    """Runs a demo to its end, signals included; what went wrong is said in one line."""
+
     def interrupt(number, frame):
         # Once is enough: what follows ends by itself, and in order.
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -416,25 +418,8 @@ def main():
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-
-    processes = Processes()
     try:
-        settings = read_settings(os.environ)
-        check_ports_free(settings)
-        os.makedirs(settings.out, exist_ok=True)
-        say(
-            f"demo: {WORKERS_COUNT} workers with an emulated V100 each, {settings.type}, azure with"
-            f" load factor {settings.load_factor} for {WORKERS_OF_LOAD}, {settings.seconds} s; inputs:"
-            f" {settings.inputs}"
-        )
-        say(f"logs: {settings.out}")
-        try:
-            run_cluster(settings, processes)
-        finally:
-            clean = stop_cluster(processes)
-        make_graphs(settings)
-        report(settings)
-        return 0 if clean else 1
+        return 0 if run() else 1
     except SettingsError as error:
         say(f"demo: {error}")
         return 2
@@ -445,5 +430,26 @@ def main():
     return 1
 
 
+def run():
+    """Whether every process ended as it should."""
+    settings = read_settings(os.environ)
+    check_ports_free(settings)
+    os.makedirs(settings.out, exist_ok=True)
+    say(
+        f"demo: {WORKERS_COUNT} workers with an emulated V100 each, {settings.type}, azure with"
+        f" load factor {settings.load_factor} for {WORKERS_OF_LOAD}, {settings.seconds} s; inputs:"
+        f" {settings.inputs}"
+    )
+    say(f"logs: {settings.out}")
+    processes = Processes()
+    try:
+        run_cluster(settings, processes)
+    finally:
+        clean = stop_cluster(processes)
+    make_graphs(settings)
+    report(settings)
+    return clean
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(run))

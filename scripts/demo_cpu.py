@@ -11,7 +11,6 @@ be; leaves no process behind.
 import csv
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ import numpy as np
 
 import demo
 import reading
-from demo import DemoError, Interrupted, Processes, Progress, SettingsError, say
+from demo import DemoError, Processes, Progress, SettingsError, say
 
 ROOT = demo.ROOT
 WORKER_ADDRESS, CONTROLLER_ADDRESS = "127.0.0.11", "127.0.0.1"
@@ -303,8 +302,14 @@ def report(settings, begin_ns):
         say(f"  {line}")
 
 
-def run(settings, processes):
+def run():
+    """Whether every process ended as it should."""
+    settings = read_settings(os.environ)
+    demo.check_ports_free(settings)
+    os.makedirs(settings.path("models"), exist_ok=True)
+    say(f"demo: trained models on this machine's cores, {settings.type}; logs: {settings.out}")
     compile_models(settings)
+    processes = Processes()
     try:
         start_servers(settings, processes)
         was_right = read_picture(settings)
@@ -319,30 +324,5 @@ def run(settings, processes):
     return clean
 
 
-def main():
-    def interrupt(number, frame):
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(signal.Signals(number).name)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
-
-    try:
-        settings = read_settings(os.environ)
-        demo.check_ports_free(settings)
-        os.makedirs(settings.path("models"), exist_ok=True)
-        say(f"demo: trained models on this machine's cores, {settings.type}; logs: {settings.out}")
-        return 0 if run(settings, Processes()) else 1
-    except SettingsError as error:
-        say(f"demo: {error}")
-        return 2
-    except DemoError as error:
-        say(f"demo: {error}")
-    except Interrupted as error:
-        say(f"demo: stopped by {error}; everything has ended")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(demo.exit_code_of(run))
