@@ -288,8 +288,22 @@ def write_golden():
         os.remove(os.path.join(build_folder(), f'{make.__name__}.onnx'))
 
 
+def folders_that_cannot_be(new_cluster):
+    folder = new_cluster(workers=0).folder
+    path = write(folder, 'model.onnx', residual_block())
+    in_the_way = write(folder, 'file', b'')
+    for output in (in_the_way, os.path.join(in_the_way, 'below'), '/dev/null/package', ''):
+        done, _ = call('compile_model', path, '-o', output)
+        lines = done.stderr.splitlines()
+        check(done.returncode == 2 and len(lines) == 1 and '-o' in lines[0],
+              f'-o {output!r}: exit code {done.returncode}, {done.stderr!r}')
+    made = os.path.join(folder, 'some', 'folder')
+    compiled(path, '-o', made, '--batch', '1')
+    check(sorted(os.listdir(made)) == ['model.plan', 'model.weights'], f'{os.listdir(made)}')
+
+
 if __name__ == '__main__':
-    QUICK = [golden_plans, external_data, damaged_external_data, damaged_files]
+    QUICK = [golden_plans, external_data, damaged_external_data, damaged_files, folders_that_cannot_be]
     if sys.argv[1:] == ['--write-golden']:
         write_golden()
     else:

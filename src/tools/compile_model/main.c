@@ -112,6 +112,10 @@ static int finish(const struct job *job, const struct compile_result *result) {
     return EXIT_DONE;
   }
   struct error_text error;
+  if (os_make_directories(job->options->output, &error) != ERR_OK) {
+    log_usage_error(OPTIONS_PROGRAM, "-o: %s", error.text);
+    return EXIT_USAGE;
+  }
   if (write_package(job->options->output, result, &error) != ERR_OK) {
     log_warning("%s", error.text);
     return EXIT_FAILED;

@@ -131,6 +131,10 @@ static void set_name(struct options *options, const char *text, size_t length) {
 static bool read_option(int option, struct options *options) {
   switch (option) {
   case 'o':
+    if (optarg[0] == '\0') {
+      log_usage_error(OPTIONS_PROGRAM, "-o: a folder's name is missing");
+      return false;
+    }
     options->output = optarg;
     return true;
   case 'b':

@@ -96,9 +96,6 @@ enum err write_package(const char *folder, const struct compile_result *result,
     error_text_set(ret_error, "-o: the folder's name is too long");
     return ERR_IO;
   }
-  enum err error = os_make_directories(folder, ret_error);
-  if (error == ERR_OK) {
-    error = write_weights(weights, result, &checksum, ret_error);
-  }
+  const enum err error = write_weights(weights, result, &checksum, ret_error);
   return error != ERR_OK ? error : write_plan(plan, result->plan, checksum, ret_error);
 }

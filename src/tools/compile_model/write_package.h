@@ -6,7 +6,7 @@
 #include "compiler/compiler.h"
 #include "os/error_text.h"
 
-/* Makes the folder if it isn't there. Weights first, the plan last and atomically: a folder with a
+/* Into a folder that is there. Weights first, the plan last and atomically: a folder with a
  * plan that fits its weights is whole. ERR_IO, ERR_NO_MEMORY. */
 MUST_USE enum err write_package(const char *folder, const struct compile_result *result,
                                 struct error_text *ret_error);
