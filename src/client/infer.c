@@ -13,6 +13,7 @@
 #include "model/status.h"
 #include "os/file.h"
 #include "os/log.h"
+#include "os/signals.h"
 #include "transport/connection.h"
 
 static const char PROGRAM[] = "client";
@@ -45,6 +46,7 @@ struct infer {
   uv_loop_t loop;
   uv_timer_t give_up;
   uv_timer_t again;
+  struct signals signals;
   struct transport *transport;
   struct body_budget outputs;
   struct clockwork_client *client;
@@ -86,6 +88,7 @@ static void end(struct infer *infer, int exit_code) {
   transport_close(infer->transport);
   uv_close((uv_handle_t *)&infer->give_up, NULL);
   uv_close((uv_handle_t *)&infer->again, NULL);
+  signals_finish(&infer->signals);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -208,6 +211,17 @@ static void send_more(struct infer *infer) {
     }
     infer->sent_count++;
   }
+}
+
+/* What has come by then is summed up; what is under way is left. */
+static void on_signal(void *user, int signal_number) {
+  struct infer *infer = user;
+  if (infer->is_over) {
+    return;
+  }
+  log_info("Signal %d: stopping, %llu requests under way", signal_number,
+           (unsigned long long)(infer->sent_count - infer->answered_count));
+  finish(infer);
 }
 
 /* ---- the model ------------------------------------------------------------------------------- */
@@ -429,7 +443,8 @@ static void run(struct infer *infer) {
     infer->client =
         clockwork_client_create(&infer->loop, infer->transport, &infer->controller, &options);
   }
-  if (infer->client == NULL) {
+  if (signals_init(&infer->signals, &infer->loop, on_signal, infer) != ERR_OK ||
+      infer->client == NULL) {
     log_warning("The machine gives no memory or no file descriptors for a client");
     end(infer, CLIENT_EXIT_FAILED);
   } else {

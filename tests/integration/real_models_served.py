@@ -12,7 +12,8 @@ import numpy as np
 
 from cluster import (ACTION_INFER, RESULT_SUCCESS, CpuCluster, build_folder, check,
                      free_address, program_environment, run)
-from wire import FIELDS, LOAD_ANSWER, LOAD_REQUEST, Peer, decode, message
+from compiled_model import SLO_S, CompiledModel
+from wire import Peer
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 sys.path.insert(0, os.path.join(ROOT, 'scripts'))
@@ -22,7 +23,6 @@ import reading  # noqa: E402
 VENV = f'{build_folder()}-venv'
 PACKAGES = os.path.join(VENV, 'models')
 RELATIVE, ABSOLUTE = 1e-4, 1e-7  # as in tests/differential
-SLO_S = 50
 FILES = {'README.md': 'markdown', 'src/backend/backend.h': 'c', 'scripts/check.py': 'python',
          'check.sh': 'shell', 'CMakeLists.txt': 'cmake', 'Makefile': 'makefile'}
 LINES = (reading.TEXT_LINES, ('Measured, not guessed', 'Seven windows', 'Page after page'))
@@ -31,19 +31,14 @@ VOICE_SAMPLES, VOICE_STATE = 576, (2, 1, 128)
 THREADS = 3  # of one model: more than one batch size is compiled
 
 
-class Model:
-    """A trained model: compiled, and its requests with ONNX Runtime's answers."""
+class Model(CompiledModel):
+    """A trained model, and its requests with ONNX Runtime's answers."""
 
     def __init__(self, folder, name, path, shape, requests, batches='1,2'):
-        self.name = name
-        self.path = os.path.join(folder, name)
-        self.id = self.execute_s = None
-        self.inputs = [b''.join(array.tobytes() for array in request) for request in requests]
         file = os.path.join(PACKAGES, path)
-        words = ['--shape', shape] if shape else []
-        subprocess.run([os.path.join(build_folder(), 'compile_model'), file, '-o', self.path,
-                        '--batch', batches, *words], check=True, stdout=subprocess.DEVNULL,
-                       env=program_environment())
+        super().__init__(folder, name, file, '--batch', batches,
+                         *(['--shape', shape] if shape else []))
+        self.inputs = [b''.join(array.tobytes() for array in request) for request in requests]
         np.savez(f'{self.path}.inputs.npz', **{
             f'{r}.{i}': array[None] if batches != '1' else array
             for r, request in enumerate(requests) for i, array in enumerate(request)})
@@ -54,16 +49,9 @@ class Model:
         self.answers = [[answers[key] for key in sorted(answers.files)
                          if key.startswith(f'{r}.')] for r in range(len(requests))]
 
-    def load(self, peer):
-        meta, _ = peer.ask(message(LOAD_REQUEST, 1, 1, self.path.encode()), LOAD_ANSWER)
-        (_, result, self.id, *_, execute_ns, text), _ = decode(FIELDS[LOAD_ANSWER], meta)
-        check(result == RESULT_SUCCESS, f'{self.path} was not loaded: {text}')
-        self.execute_s = execute_ns / 1e9
-
     def ask(self, peer, request):
         """The answer's arrays; they must be those of ONNX Runtime."""
-        result, output = peer.infer(self.id, self.inputs[request],
-                                    slo_factor=SLO_S / self.execute_s)
+        result, output = self.infer(peer, self.inputs[request])
         check(result == RESULT_SUCCESS, f'{self.name}: request {request} got result {result}')
         arrays, at = [], 0
         for wanted in self.answers[request]:
