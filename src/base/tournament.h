@@ -16,16 +16,17 @@
 
 #include "base/arena.h"
 
-/* Eight to the eleventh is above 2^32. */
-enum { TOURNAMENT_LEVELS_MAX = 11 };
+enum { TOURNAMENT_GROUP_BITS = 3, TOURNAMENT_GROUP = 1 << TOURNAMENT_GROUP_BITS };
 
+/* Levels lie behind one another, each as long as whole groups: where the next begins follows from
+ * its length, so that this is less than a cache line. */
 struct tournament {
-  int64_t *keys[TOURNAMENT_LEVELS_MAX];     /* [0]: of the entrants; above: of groups' winners */
-  uint32_t *winners[TOURNAMENT_LEVELS_MAX]; /* from [1] on: which entrant that is */
-  uint32_t levels_count;
-  uint32_t capacity;
+  int64_t *keys;     /* of the entrants, then of groups' winners */
+  uint32_t *winners; /* which entrant that is, from the second level on */
   int64_t first_key;
   uint32_t first;
+  uint32_t capacity;
+  uint32_t levels_count;
 };
 
 /* No entrant takes part. */
@@ -36,7 +37,7 @@ void tournament_set(struct tournament *tournament, uint32_t entrant, int64_t key
 
 /* `entrant` < capacity. INT64_MAX: it takes no part. */
 static inline int64_t tournament_key(const struct tournament *tournament, uint32_t entrant) {
-  return tournament->keys[0][entrant];
+  return tournament->keys[entrant];
 }
 
 /* Bring in what a change of this entrant touches (base/prefetch.h). */
