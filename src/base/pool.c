@@ -7,9 +7,12 @@
 void pool_init(struct pool *pool, struct arena *arena, uint32_t capacity, size_t object_bytes) {
   CHECK_LT(capacity, UINT32_MAX);
   object_bytes = (object_bytes + 7) / 8 * 8;
-  *pool = (struct pool){.slot_bytes = sizeof(struct pool_slot) + object_bytes,
-                        .object_bytes = object_bytes,
-                        .capacity = capacity};
+  size_t slot_bytes = sizeof(struct pool_slot) + object_bytes;
+  if (slot_bytes > PREFETCH_LINE_BYTES) {
+    slot_bytes = (slot_bytes + PREFETCH_LINE_BYTES - 1) / PREFETCH_LINE_BYTES * PREFETCH_LINE_BYTES;
+  }
+  *pool =
+      (struct pool){.slot_bytes = slot_bytes, .object_bytes = object_bytes, .capacity = capacity};
   pool->slots = arena_take(arena, capacity, pool->slot_bytes);
 }
 

@@ -30,7 +30,8 @@ struct pool {
   uint32_t free_link;  /* as of a free slot: the one that was given back last */
 };
 
-/* Objects are aligned to 8 bytes; with 56 of them a slot is a cache line. */
+/* Objects are aligned to 8 bytes; with 56 of them a slot is a cache line, larger slots are whole
+ * lines. */
 void pool_init(struct pool *pool, struct arena *arena, uint32_t capacity, size_t object_bytes);
 
 /* A zeroed object, or NULL when all are taken. */

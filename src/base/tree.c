@@ -42,7 +42,8 @@ static void node_rotate_up(struct tree *tree, struct tree_node *node) {
 
 void tree_insert(struct tree *tree, struct tree_node *node, int64_t key, uint64_t tie) {
   CHECK(!node->is_linked);
-  *node = (struct tree_node){.key = key, .tie = tie, .is_linked = true};
+  CHECK(tie <= TREE_TIE_MAX);
+  *node = (struct tree_node){.key = key, .tie = tie & TREE_TIE_MAX, .is_linked = true};
   tree->count++;
   if (tree->root == NULL) {
     tree->root = tree->first = tree->last = node;
@@ -118,7 +119,8 @@ void tree_remove(struct tree *tree, struct tree_node *node) {
   if (child != NULL) {
     child->parent = node->parent;
   }
-  *node = (struct tree_node){.is_linked = false};
+  node->parent = node->left = node->right = NULL;
+  node->is_linked = false;
   tree->count--;
 }
 

@@ -17,9 +17,11 @@ struct tree_node {
   struct tree_node *left;
   struct tree_node *right;
   int64_t key;
-  uint64_t tie;
-  bool is_linked;
+  uint64_t tie : 63; /* in one word with the bit: a node and three more words are a cache line */
+  bool is_linked : 1;
 };
+
+#define TREE_TIE_MAX (UINT64_MAX >> 1)
 
 /* All zero: empty. */
 struct tree {
@@ -29,9 +31,10 @@ struct tree {
   uint32_t count;
 };
 
-/* (key, tie) must be unique in the tree (CHECK). */
+/* (key, tie) must be unique in the tree, `tie` at most TREE_TIE_MAX (CHECK). */
 void tree_insert(struct tree *tree, struct tree_node *node, int64_t key, uint64_t tie);
 
+/* Its key and tie stay readable. */
 void tree_remove(struct tree *tree, struct tree_node *node);
 
 /* In order; NULL at the end. */

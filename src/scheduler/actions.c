@@ -53,7 +53,6 @@ void action_send_evict(struct scheduler *scheduler, struct residency *residency)
   residency_begin_evict(scheduler, residency);
   struct action *action = action_create(scheduler, ACTION_EVICT, residency);
   action->expected_end = scheduler->now;
-  action->due = scheduler->now;
   /* An eviction has nothing to wait for; only a worker cut off for long should refuse it. */
   action->latest = instant_add(scheduler->now, duration_s(1));
   list_append(&residency->gpu->evicts, &action->of_gpu);

@@ -18,6 +18,8 @@ void gpu_init(struct gpu *gpu, struct instant now) {
   gpu->last_end = now;
   gpu->load_free_at = now;
   gpu->load_pause_until = now;
+  gpu->infer_due = INSTANT_NEVER;
+  gpu->load_due = INSTANT_NEVER;
   gpu->start_lag = duration_ns(FIRST_LAG_NS);
   gpu->gap = DURATION_ZERO;
 }
@@ -27,27 +29,48 @@ static const struct action *first_of(const struct list *actions) {
   return first == NULL ? NULL : LIST_ENTRY(first, const struct action, of_gpu);
 }
 
-/* Predict anew when each of `actions` is done if the first can begin at `at`; returns when one more
- * could begin. None begins before it has reached the worker. */
-static struct instant chain(const struct gpu *gpu, struct list *actions, struct instant at,
+/* None begins before it has reached the worker. */
+static struct instant begin_of(const struct gpu *gpu, const struct action *action,
+                               struct instant at) {
+  return instant_max(at, instant_add(action->sent, gpu->start_lag));
+}
+
+/* When one more could begin if the first of `actions` can at `at`. */
+static struct instant chain(const struct gpu *gpu, const struct list *actions, struct instant at,
                             struct duration gap) {
-  for (struct list *node = actions->next; node != actions; node = node->next) {
-    struct action *action = LIST_ENTRY(node, struct action, of_gpu);
-    const struct instant begin = instant_max(at, instant_add(action->sent, gpu->start_lag));
-    action->due = instant_add(begin, action->expected);
-    at = instant_add(action->due, gap);
+  for (const struct list *node = actions->next; node != actions; node = node->next) {
+    const struct action *action = LIST_ENTRY(node, const struct action, of_gpu);
+    at = instant_add(instant_add(begin_of(gpu, action, at), action->expected), gap);
   }
   return at;
 }
 
+/* Predict anew when the first of `actions` is done if it can begin at `at`. */
+static struct instant due_of_first(const struct gpu *gpu, const struct list *actions,
+                                   struct instant at) {
+  const struct action *first = first_of(actions);
+  return first == NULL ? INSTANT_NEVER : instant_add(begin_of(gpu, first, at), first->expected);
+}
+
+/* The same for all INFERs: the first can begin at `at`. */
+static void predict_infers(struct gpu *gpu, struct instant at) {
+  gpu->infer_due = due_of_first(gpu, &gpu->infers, at);
+  if (instant_before(at, instant_add(gpu->last_sent, gpu->start_lag))) {
+    gpu->free_at = chain(gpu, &gpu->infers, at, gpu->gap);
+    return;
+  }
+  /* All have reached the worker by then: each begins where the one before it ends. */
+  const int64_t gaps_ns = gpu->gap.ns * gpu->infers_count;
+  gpu->free_at = instant_add(at, duration_ns(gpu->infers_expected.ns + gaps_ns));
+}
+
 struct instant gpu_free_at(const struct gpu *gpu, struct instant now) {
-  const struct action *running = first_of(&gpu->infers);
   /* A result takes a while to come back: only beyond that is the execution known to be late. */
-  if (running == NULL ||
-      !instant_before(instant_add(running->due, SCHEDULER_NETWORK_ALLOWANCE), now)) {
+  if (gpu->infer_due.ns == INT64_MAX ||
+      !instant_before(instant_add(gpu->infer_due, SCHEDULER_NETWORK_ALLOWANCE), now)) {
     return gpu->free_at;
   }
-  return instant_add(gpu->free_at, instant_since(now, running->due));
+  return instant_add(gpu->free_at, instant_since(now, gpu->infer_due));
 }
 
 struct instant gpu_predicted_start(const struct gpu *gpu, struct instant now) {
@@ -58,21 +81,22 @@ struct instant gpu_guaranteed_start(const struct gpu *gpu, struct instant now) {
   return instant_max(instant_add(now, SCHEDULER_NETWORK_ALLOWANCE), gpu_predicted_start(gpu, now));
 }
 
-static bool is_overdue(const struct action *action, struct instant now) {
-  return action != NULL && instant_before(instant_add(action->due, SCHEDULER_LATE_LIMIT), now);
-}
-
 bool gpu_is_late(const struct gpu *gpu, struct instant now) {
-  return is_overdue(first_of(&gpu->infers), now) || is_overdue(first_of(&gpu->loads), now);
+  const struct instant due = instant_min(gpu->infer_due, gpu->load_due);
+  return due.ns != INT64_MAX && instant_before(instant_add(due, SCHEDULER_LATE_LIMIT), now);
 }
 
 void gpu_on_infer_sent(struct gpu *gpu, struct instant now, struct action *action) {
   action->was_idle = gpu->infers_count == 0;
-  action->due = instant_add(gpu_predicted_start(gpu, now), action->expected);
-  action->expected_end = action->due;
+  action->expected_end = instant_add(gpu_predicted_start(gpu, now), action->expected);
+  if (gpu->infers_count == 0) {
+    gpu->infer_due = action->expected_end;
+  }
   list_append(&gpu->infers, &action->of_gpu);
   gpu->infers_count++;
-  gpu->free_at = instant_add(action->due, gpu->gap);
+  gpu->infers_expected = duration_add(gpu->infers_expected, action->expected);
+  gpu->last_sent = action->sent;
+  gpu->free_at = instant_add(action->expected_end, gpu->gap);
 }
 
 static void smooth(struct duration *mean, int64_t sample_ns) {
@@ -95,7 +119,7 @@ static struct instant begin_after_failure(const struct gpu *gpu, struct instant 
   if (was_first || running == NULL) {
     return instant_max(gpu->last_end, now);
   }
-  return instant_sub(running->due, running->expected);
+  return instant_sub(gpu->infer_due, running->expected);
 }
 
 void gpu_on_infer_done(struct gpu *gpu, struct instant now, struct action *action,
@@ -103,9 +127,9 @@ void gpu_on_infer_done(struct gpu *gpu, struct instant now, struct action *actio
   const bool was_first = list_first(&gpu->infers) == &action->of_gpu;
   list_remove(&action->of_gpu);
   gpu->infers_count--;
+  gpu->infers_expected = duration_sub(gpu->infers_expected, action->expected);
   if (result == NULL || result->status != ACTION_SUCCESS) {
-    const struct instant begin = begin_after_failure(gpu, now, was_first);
-    gpu->free_at = chain(gpu, &gpu->infers, begin, gpu->gap);
+    predict_infers(gpu, begin_after_failure(gpu, now, was_first));
     return;
   }
   if (action->was_idle) {
@@ -114,7 +138,7 @@ void gpu_on_infer_done(struct gpu *gpu, struct instant now, struct action *actio
     smooth(&gpu->gap, instant_since(result->begin, gpu->last_end).ns);
   }
   gpu->last_end = result->end;
-  gpu->free_at = chain(gpu, &gpu->infers, instant_add(result->end, gpu->gap), gpu->gap);
+  predict_infers(gpu, instant_add(result->end, gpu->gap));
   gpu->clock_mhz = result->clock_after_mhz;
 }
 
@@ -123,11 +147,13 @@ struct instant gpu_predicted_load_start(const struct gpu *gpu, struct instant no
 }
 
 void gpu_on_load_sent(struct gpu *gpu, struct instant now, struct action *action) {
-  action->due = instant_add(gpu_predicted_load_start(gpu, now), action->expected);
-  action->expected_end = action->due;
+  action->expected_end = instant_add(gpu_predicted_load_start(gpu, now), action->expected);
+  if (gpu->loads_count == 0) {
+    gpu->load_due = action->expected_end;
+  }
   list_append(&gpu->loads, &action->of_gpu);
   gpu->loads_count++;
-  gpu->load_free_at = action->due;
+  gpu->load_free_at = action->expected_end;
 }
 
 /* A worker whose cache is not as we believe refuses the same LOAD as often as it is asked: pauses
@@ -150,6 +176,7 @@ void gpu_on_load_done(struct gpu *gpu, struct instant now, struct action *action
   gpu->loads_count--;
   const bool is_success = result != NULL && result->status == ACTION_SUCCESS;
   const struct instant begin = is_success ? result->end : now;
+  gpu->load_due = due_of_first(gpu, &gpu->loads, begin);
   gpu->load_free_at = chain(gpu, &gpu->loads, begin, DURATION_ZERO);
   if (result != NULL) {
     on_load_outcome(gpu, now, result->status);

@@ -10,6 +10,7 @@
 #ifndef CLOCKWORK_SCHEDULER_OFFERS_H
 #define CLOCKWORK_SCHEDULER_OFFERS_H
 
+#include "base/pairing.h"
 #include "scheduler/state.h"
 
 /* In the model cluster of tests/unit/scheduler/test_quality.c two, four and eight make no
@@ -24,10 +25,12 @@ struct offers_model {
   uint32_t offered_count;
 };
 
+/* A cache line, from which a policy can tell what the offer is worth without a look at the
+ * residency: its number in the pool is the number here. */
 struct offers_holder {
-  struct list of_model; /* linked while its residency is LOADED */
-  bool is_offered;
-  struct residency *residency;
+  _Alignas(64) struct pairing_node offer; /* in an order of the policy's for the GPU: is offered */
+  struct list of_model;                   /* linked while its residency is LOADED */
+  struct gpu *gpu;
 };
 
 struct offers {
@@ -39,37 +42,47 @@ struct offers {
 void offers_init(struct offers *offers, struct arena *arena, struct scheduler *scheduler);
 void offers_on_model_added(struct offers *offers, const struct model *model);
 
+/* prefetch() what a request for this model will touch: in each step, from 0 on, what the step
+ * before has led to. From step 1 on the model is known. */
+void offers_expect(const struct offers *offers, uint32_t model_id, uint32_t step);
+
 /* It waits for its turn. */
 void offers_on_loaded(struct offers *offers, struct residency *residency);
 
 /* No effect if it was never LOADED; an offer must have been withdrawn (CHECK). */
 void offers_on_unloaded(struct offers *offers, const struct residency *residency);
 
-/* From waiting to offered, and back. */
-void offers_make(struct offers *offers, const struct residency *residency);
-void offers_withdraw(struct offers *offers, const struct residency *residency);
+/* From waiting to offered, and back. `offer` must stand in no heap; what the policy does with it
+ * is between these calls. */
+void offers_make(struct offers *offers, const struct model *model, struct offers_holder *holder);
+void offers_withdraw(struct offers *offers, const struct model *model,
+                     struct offers_holder *holder);
 
 /* The holder that waited longest; NULL if none waits. */
-struct residency *offers_next(const struct offers *offers, const struct model *model);
+struct offers_holder *offers_next(const struct offers *offers, const struct model *model);
 
 /* Of the next OFFERS that wait the first that `takes_at_once`; NULL if none does. Those passed over
  * go behind the others. O(OFFERS). */
-struct residency *offers_next_ready(struct offers *offers, const struct model *model,
-                                    bool (*takes_at_once)(const void *self,
-                                                          const struct residency *residency),
-                                    const void *self);
+struct offers_holder *offers_next_ready(struct offers *offers, const struct model *model,
+                                        bool (*takes_at_once)(const void *self,
+                                                              const struct model *model,
+                                                              const struct gpu *gpu),
+                                        const void *self);
 
 /* Walk over those that the model is offered to; NULL at the end. */
-struct residency *offers_first(const struct offers *offers, const struct model *model);
-struct residency *offers_after(const struct offers *offers, const struct residency *residency);
+struct offers_holder *offers_first(const struct offers *offers, const struct model *model);
+struct offers_holder *offers_after(const struct offers *offers, const struct model *model,
+                                   const struct offers_holder *holder);
 
 static inline struct offers_holder *offers_holder_of(const struct offers *offers,
                                                      const struct residency *residency) {
   return &offers->holders[pool_index(&offers->scheduler->residencies, residency)];
 }
 
-static inline bool offers_is_made(const struct offers *offers, const struct residency *residency) {
-  return offers_holder_of(offers, residency)->is_offered;
+/* Of a holder that waits or is offered to. */
+static inline struct residency *offers_residency_of(const struct offers *offers,
+                                                    const struct offers_holder *holder) {
+  return pool_at(&offers->scheduler->residencies, (uint32_t)(holder - offers->holders));
 }
 
 /* CHECK that lists and counts agree with the residencies. O(everything). */

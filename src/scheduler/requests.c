@@ -104,8 +104,9 @@ void request_dequeue(struct scheduler *scheduler, struct request *request) {
 }
 
 /* Their slots lie line by line. */
-_Static_assert(sizeof(struct pool_slot) + sizeof(struct request) == 128, "two cache lines");
-_Static_assert(sizeof(struct pool_slot) + sizeof(struct action) == 128, "two cache lines");
+_Static_assert(sizeof(struct pool_slot) + sizeof(struct request) <= 128, "two cache lines");
+_Static_assert(sizeof(struct pool_slot) + sizeof(struct action) <= 128, "two cache lines");
+_Static_assert(sizeof(struct pool_slot) + sizeof(struct residency) == 64, "a cache line");
 
 void request_retry(struct scheduler *scheduler, struct request *request) {
   if (request->attempts_count >= SCHEDULER_ATTEMPTS_MAX) {

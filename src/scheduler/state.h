@@ -72,31 +72,36 @@ struct model {
 /* Those of a model that a request touches. */
 enum { MODEL_REQUEST_BYTES = 192 };
 
+/* By cache lines: the first is what choosing a GPU looks at. */
 struct gpu {
   uint32_t gpu_id; /* index in the pool of GPUs */
-  uint32_t worker_id;
-  uint32_t gpu_index; /* of that worker */
-  uint32_t pages;
-  int64_t pages_free; /* below 0 only while a failed eviction is being undone */
   uint32_t clock_mhz;
-  struct list of_worker; /* in worker->gpus */
-  /* All of them: first the UNWANTED, then the least recently used, last those that are EVICTING or
-   * MISSING. */
-  struct list residencies;
-  /* Predictions. */
-  struct list infers; /* of struct action under way, in the order they were sent */
   uint32_t infers_count;
-  struct instant free_at;    /* predicted: when one more could begin after `infers` */
+  uint32_t actions_count;
+  /* Predictions. */
+  struct instant free_at;    /* when one more could begin after `infers` */
+  struct instant infer_due;  /* when the first of `infers` is done; INSTANT_NEVER: there is none */
+  struct instant load_due;   /* the same of `loads` */
   struct duration start_lag; /* smoothed: action sent until begin, on an idle GPU */
   struct duration gap;       /* smoothed: end of one execution until begin of the next in line */
   struct instant last_end;   /* of the last execution that was reported */
-  struct list loads;         /* of struct action under way, in the order they were sent */
+  struct instant last_sent;  /* of an INFER */
+  struct duration infers_expected; /* sum over `infers` */
+  struct list infers;              /* of struct action under way, in the order they were sent */
+  /* All of them: first the UNWANTED, then the least recently used, last those that are EVICTING or
+   * MISSING. */
+  struct list residencies;
+  int64_t pages_free; /* below 0 only while a failed eviction is being undone */
+  uint32_t pages;
+  uint32_t worker_id;
+  uint32_t gpu_index; /* of that worker */
   uint32_t loads_count;
+  struct list loads;               /* of struct action under way, in the order they were sent */
   struct instant load_free_at;     /* predicted: when one more could begin after `loads` */
-  uint32_t loads_refused_count;    /* in a row */
   struct instant load_pause_until; /* no LOAD before: the last ones were refused */
+  uint32_t loads_refused_count;    /* in a row */
   struct list evicts;              /* of struct action under way */
-  uint32_t actions_count;
+  struct list of_worker;           /* in worker->gpus */
 };
 
 enum residency_state {
@@ -127,7 +132,7 @@ struct request {
   struct instant target;   /* what is aimed at: the deadline less the safety buffer */
   struct instant deadline; /* arrival + SLO */
   struct instant arrived;
-  uint64_t sequence; /* of arrival: ties are broken by it */
+  uint64_t sequence; /* of arrival: ties are broken by it; at most TREE_TIE_MAX */
   uint64_t tag;
   uint64_t request_id;
   double slo_factor;
@@ -140,27 +145,26 @@ static inline bool request_is_queued(const struct request *request) {
   return request->of_queue.is_linked;
 }
 
-/* A slot of its pool is two cache lines. The first is what predictions walk over. */
+/* A slot of its pool is two cache lines. The first is what predictions and results look at. */
 struct action {
-  struct list of_gpu;          /* in gpu->infers, gpu->loads or gpu->evicts */
-  struct duration expected;    /* duration */
-  struct instant due;          /* as predicted now */
-  struct instant expected_end; /* as predicted when it was sent */
-  struct residency *residency;
-  uint64_t action_id;
-  struct list of_scheduler;      /* in scheduler->under_way */
-  struct request *first_request; /* the others follow by next_of_batch */
+  struct list of_gpu;       /* in gpu->infers, gpu->loads or gpu->evicts */
+  struct duration expected; /* duration */
   struct instant sent;
-  struct instant earliest;
-  struct instant latest;
-  uint32_t clock_mhz;
-  uint32_t requests_queued; /* telemetry: of the model, when it was made */
-  uint32_t copies_loaded;
-  uint8_t type; /* enum action_type */
+  struct residency *residency;
+  struct request *first_request; /* the others follow by next_of_batch */
+  uint8_t type;                  /* enum action_type */
   uint8_t batch_size;
   uint8_t requests_count;
   bool was_idle : 1; /* the GPU had nothing under way when it was sent */
   bool is_out : 1;   /* next_actions() has returned it */
+  uint32_t clock_mhz;
+  uint64_t action_id;
+  struct list of_scheduler;    /* in scheduler->under_way */
+  struct instant expected_end; /* as predicted when it was sent */
+  struct instant earliest;
+  struct instant latest;
+  uint32_t requests_queued; /* telemetry: of the model, when it was made */
+  uint32_t copies_loaded;
 };
 
 struct worker {
@@ -214,7 +218,7 @@ bool gpu_is_late(const struct gpu *gpu, struct instant now);
 
 void gpu_on_infer_sent(struct gpu *gpu, struct instant now, struct action *action);
 /* A result, or the loss of the action: then `result` is NULL. Predictions of what is left are made
- * anew: O(actions under way). */
+ * anew: O(1), or O(actions under way) where one of them may not have reached the worker yet. */
 void gpu_on_infer_done(struct gpu *gpu, struct instant now, struct action *action,
                        const struct scheduler_result *result);
 struct instant gpu_predicted_load_start(const struct gpu *gpu, struct instant now);

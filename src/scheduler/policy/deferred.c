@@ -33,13 +33,8 @@ struct deferred_model {
   bool is_open;                  /* it is offered to GPUs */
 };
 
-struct deferred_residency {
-  struct tree_node offer; /* in its GPU's offers while its model offers to it */
-  struct residency *residency;
-};
-
 struct deferred_gpu {
-  struct tree offers;          /* of struct deferred_residency, by the end of the window */
+  struct pairing offers;       /* of struct offers_holder, by the end of the window */
   struct heap_node ready_node; /* in deferred->ready while it has offers and could take one */
 };
 
@@ -47,11 +42,10 @@ struct deferred {
   struct scheduler *scheduler;
   struct demand demand;
   struct offers holders;
-  struct deferred_model *models;          /* by model id */
-  struct deferred_gpu *gpus;              /* by gpu id */
-  struct deferred_residency *residencies; /* by pool index */
-  struct heap openings;                   /* of models, by when their window opens */
-  struct heap ready;                      /* of GPUs, by when they want work */
+  struct deferred_model *models; /* by model id */
+  struct deferred_gpu *gpus;     /* by gpu id */
+  struct heap openings;          /* of models, by when their window opens */
+  struct heap ready;             /* of GPUs, by when they want work */
 };
 
 static void *deferred_init(struct arena *arena, struct scheduler *scheduler) {
@@ -62,7 +56,6 @@ static void *deferred_init(struct arena *arena, struct scheduler *scheduler) {
   built->scheduler = scheduler;
   built->models = arena_take(arena, limits->models, sizeof(struct deferred_model));
   built->gpus = arena_take(arena, limits->gpus, sizeof(struct deferred_gpu));
-  built->residencies = arena_take(arena, limits->residencies, sizeof(struct deferred_residency));
   heap_init(&built->openings, arena, limits->models);
   heap_init(&built->ready, arena, limits->gpus);
   demand_init(&built->demand, arena, scheduler, DEMAND_MOST_TIME);
@@ -72,11 +65,6 @@ static void *deferred_init(struct arena *arena, struct scheduler *scheduler) {
 
 static struct deferred_gpu *of_gpu(const struct deferred *deferred, const struct gpu *gpu) {
   return &deferred->gpus[gpu->gpu_id];
-}
-
-static struct deferred_residency *of_residency(const struct deferred *deferred,
-                                               const struct residency *residency) {
-  return &deferred->residencies[pool_index(&deferred->scheduler->residencies, residency)];
 }
 
 static const struct request *oldest_request(const struct model *model) {
@@ -146,43 +134,51 @@ static bool wants_work(const struct deferred *deferred, const struct gpu *gpu) {
          !gpu_is_late(gpu, now);
 }
 
-static void offer_withdraw(struct deferred *deferred, struct deferred_residency *entry) {
-  tree_remove(&of_gpu(deferred, entry->residency->gpu)->offers, &entry->offer);
-  offers_withdraw(&deferred->holders, entry->residency);
+static struct model *model_of(const struct deferred *deferred,
+                              const struct offers_holder *offered) {
+  return &deferred->scheduler->models[offered->offer.tie];
 }
 
-static void offer_move(struct deferred *deferred, struct deferred_residency *entry,
+static void offer_withdraw(struct deferred *deferred, struct offers_holder *offered) {
+  const struct model *model = model_of(deferred, offered);
+  pairing_remove(&of_gpu(deferred, offered->gpu)->offers, &offered->offer);
+  offers_withdraw(&deferred->holders, model, offered);
+}
+
+static void offer_move(struct deferred *deferred, struct offers_holder *offered,
                        struct instant end) {
-  struct tree *offers = &of_gpu(deferred, entry->residency->gpu)->offers;
-  tree_remove(offers, &entry->offer);
-  tree_insert(offers, &entry->offer, end.ns, entry->residency->model->model_id);
+  struct pairing *offers = &of_gpu(deferred, offered->gpu)->offers;
+  const uint64_t model_id = offered->offer.tie;
+  pairing_remove(offers, &offered->offer);
+  pairing_insert(offers, &offered->offer, end.ns, model_id);
 }
 
-static void offer_make(struct deferred *deferred, struct residency *residency) {
-  const struct model *model = residency->model;
-  offers_make(&deferred->holders, residency);
-  tree_insert(&of_gpu(deferred, residency->gpu)->offers, &of_residency(deferred, residency)->offer,
-              window_ends(model).ns, model->model_id);
-  ready_update(deferred, residency->gpu);
+static void offer_make(struct deferred *deferred, const struct model *model,
+                       struct offers_holder *holder) {
+  offers_make(&deferred->holders, model, holder);
+  pairing_insert(&of_gpu(deferred, holder->gpu)->offers, &holder->offer, window_ends(model).ns,
+                 model->model_id);
+  ready_update(deferred, holder->gpu);
 }
 
-static bool takes_at_once(const void *self, const struct residency *residency) {
+static bool takes_at_once(const void *self, const struct model *model, const struct gpu *gpu) {
   const struct deferred *deferred = self;
-  return of_gpu(deferred, residency->gpu)->offers.count == 0 &&
-         wants_work(deferred, residency->gpu);
+  (void)model;
+  return of_gpu(deferred, gpu)->offers.count == 0 && wants_work(deferred, gpu);
 }
 
 /* To one GPU that is free and has no other offer, else to OFFERS of the holders. */
 static void offer(struct deferred *deferred, const struct model *model) {
   const struct offers_model *of_model = &deferred->holders.models[model->model_id];
-  struct residency *next = offers_next_ready(&deferred->holders, model, takes_at_once, deferred);
+  struct offers_holder *next =
+      offers_next_ready(&deferred->holders, model, takes_at_once, deferred);
   if (next != NULL) {
-    offer_make(deferred, next);
+    offer_make(deferred, model, next);
     return;
   }
   while (of_model->offered_count < OFFERS &&
          (next = offers_next(&deferred->holders, model)) != NULL) {
-    offer_make(deferred, next);
+    offer_make(deferred, model, next);
   }
 }
 
@@ -200,11 +196,10 @@ static void model_update(struct deferred *deferred, struct model *model) {
     return; /* offers are withdrawn when their turn comes */
   }
   const struct instant end = window_ends(model);
-  for (struct residency *at = offers_first(&deferred->holders, model); at != NULL;
-       at = offers_after(&deferred->holders, at)) {
-    struct deferred_residency *offered = of_residency(deferred, at);
-    if (end.ns < offered->offer.key) {
-      offer_move(deferred, offered, end);
+  for (struct offers_holder *at = offers_first(&deferred->holders, model); at != NULL;
+       at = offers_after(&deferred->holders, model, at)) {
+    if (end.ns < at->offer.key) {
+      offer_move(deferred, at, end);
     }
     ready_update(deferred, at->gpu);
   }
@@ -243,18 +238,17 @@ static void deferred_on_loading(void *self, struct residency *residency) {
 
 static void deferred_on_loaded(void *self, struct residency *residency) {
   struct deferred *deferred = self;
-  of_residency(deferred, residency)->residency = residency;
   offers_on_loaded(&deferred->holders, residency);
   if (window_is_open(deferred, residency->model)) {
-    offer_make(deferred, residency);
+    offer_make(deferred, residency->model, offers_holder_of(&deferred->holders, residency));
   }
 }
 
 static void deferred_on_unloaded(void *self, struct residency *residency) {
   struct deferred *deferred = self;
-  struct deferred_residency *entry = of_residency(deferred, residency);
-  if (entry->offer.is_linked) {
-    offer_withdraw(deferred, entry);
+  struct offers_holder *holder = offers_holder_of(&deferred->holders, residency);
+  if (holder->offer.is_linked) {
+    offer_withdraw(deferred, holder);
   }
   offers_on_unloaded(&deferred->holders, residency);
   demand_on_unloaded(&deferred->demand, residency);
@@ -320,12 +314,11 @@ static bool choose_batch(const struct model *model, const struct gpu *gpu, struc
 /* Give this GPU the batch whose window ends first. False: there is none, or it can't take more. */
 static bool give_work(struct deferred *deferred, struct gpu *gpu) {
   struct scheduler *scheduler = deferred->scheduler;
-  const struct tree *offers = &of_gpu(deferred, gpu)->offers;
+  const struct pairing *offers = &of_gpu(deferred, gpu)->offers;
   const struct instant start = gpu_guaranteed_start(gpu, scheduler->now);
   while (offers->first != NULL) {
-    struct deferred_residency *offered =
-        TREE_ENTRY(offers->first, struct deferred_residency, offer);
-    struct model *model = offered->residency->model;
+    struct offers_holder *offered = PAIRING_ENTRY(offers->first, struct offers_holder, offer);
+    const struct model *model = model_of(deferred, offered);
     struct batch batch;
     if (!window_is_open(deferred, model) || !choose_batch(model, gpu, start, &batch)) {
       offer_withdraw(deferred, offered);
@@ -338,7 +331,8 @@ static bool give_work(struct deferred *deferred, struct gpu *gpu) {
         continue;
       }
     }
-    return policy_infer(scheduler, offered->residency, batch.kind, batch.requests, batch.count);
+    return policy_infer(scheduler, offers_residency_of(&deferred->holders, offered), batch.kind,
+                        batch.requests, batch.count);
   }
   return false;
 }
@@ -376,13 +370,14 @@ static struct instant deferred_wakeup(const void *self) {
 
 static void deferred_validate(const void *self) {
   const struct deferred *deferred = self;
+  uint32_t offers = 0;
   for (uint32_t i = 0; i < deferred->scheduler->residencies.capacity; i++) {
-    const struct residency *residency = pool_at(&deferred->scheduler->residencies, i);
-    const struct deferred_residency *entry = &deferred->residencies[i];
-    const bool is_loaded = residency != NULL && residency->state == RESIDENCY_LOADED;
-    CHECK(!entry->offer.is_linked || (is_loaded && entry->residency == residency));
-    CHECK(!is_loaded || entry->offer.is_linked == offers_is_made(&deferred->holders, residency));
+    offers += deferred->holders.holders[i].offer.is_linked;
   }
+  for (uint32_t i = 0; i < deferred->scheduler->gpus.capacity; i++) {
+    offers -= deferred->gpus[i].offers.count;
+  }
+  CHECK_EQ(offers, 0);
   for (uint32_t i = 0; i < deferred->scheduler->config.limits.models; i++) {
     const struct model *model = &deferred->scheduler->models[i];
     const struct deferred_model *entry = &deferred->models[i];

@@ -25,21 +25,15 @@
 #include "scheduler/policy.h"
 
 struct infer4_gpu {
-  struct tree offers; /* of struct infer4_residency, the most urgent first */
-};
-
-struct infer4_residency {
-  /* In its GPU's offers while its model offers to it: a walk over them reads a line each. */
-  _Alignas(64) struct tree_node offer;
-  struct residency *residency;
+  struct pairing
+      offers; /* of struct offers_holder, the most urgent first; the tie is the model's id */
 };
 
 struct infer4 {
   struct scheduler *scheduler;
   struct demand demand;
   struct offers holders;
-  struct infer4_gpu *gpus;              /* by gpu id */
-  struct infer4_residency *residencies; /* by pool index */
+  struct infer4_gpu *gpus; /* by gpu id */
   /* By gpu id, those that have offers and could take one: when they want work. */
   struct tournament ready;
   /* The first of them: how far foresee() has come with it. */
@@ -54,7 +48,6 @@ static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
   struct infer4 *built = infer4 != NULL ? infer4 : &counted;
   built->scheduler = scheduler;
   built->gpus = arena_take(arena, limits->gpus, sizeof(struct infer4_gpu));
-  built->residencies = arena_take(arena, limits->residencies, sizeof(struct infer4_residency));
   tournament_init(&built->ready, arena, limits->gpus);
   demand_init(&built->demand, arena, scheduler, DEMAND_MOST_TIME);
   offers_init(&built->holders, arena, scheduler);
@@ -63,11 +56,6 @@ static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
 
 static struct infer4_gpu *of_gpu(const struct infer4 *infer4, const struct gpu *gpu) {
   return &infer4->gpus[gpu->gpu_id];
-}
-
-static struct infer4_residency *of_residency(const struct infer4 *infer4,
-                                             const struct residency *residency) {
-  return &infer4->residencies[pool_index(&infer4->scheduler->residencies, residency)];
 }
 
 /* The GPU takes part again: it has offers, and its predicted free time is known. */
@@ -91,58 +79,62 @@ static const struct request *oldest_request(const struct model *model) {
   return TREE_ENTRY(model->queue.first, const struct request, of_queue);
 }
 
-static void offer_withdraw(struct infer4 *infer4, struct infer4_residency *entry) {
-  tree_remove(&of_gpu(infer4, entry->residency->gpu)->offers, &entry->offer);
-  offers_withdraw(&infer4->holders, entry->residency);
+static struct model *model_of(const struct infer4 *infer4, const struct offers_holder *offered) {
+  return &infer4->scheduler->models[offered->offer.tie];
 }
 
-static void offer_move(struct infer4 *infer4, struct infer4_residency *entry, int64_t key) {
-  struct tree *offers = &of_gpu(infer4, entry->residency->gpu)->offers;
-  tree_remove(offers, &entry->offer);
-  tree_insert(offers, &entry->offer, key, entry->residency->model->model_id);
+static void offer_withdraw(struct infer4 *infer4, struct offers_holder *offered) {
+  const struct model *model = model_of(infer4, offered);
+  pairing_remove(&of_gpu(infer4, offered->gpu)->offers, &offered->offer);
+  offers_withdraw(&infer4->holders, model, offered);
 }
 
-static int64_t urgency_of(const struct residency *residency) {
-  const struct model *model = residency->model;
-  const struct duration estimate = policy_estimate(model, fillable_kind(model), residency->gpu);
+static void offer_move(struct infer4 *infer4, struct offers_holder *offered, int64_t key) {
+  struct pairing *offers = &of_gpu(infer4, offered->gpu)->offers;
+  const uint64_t model_id = offered->offer.tie;
+  pairing_remove(offers, &offered->offer);
+  pairing_insert(offers, &offered->offer, key, model_id);
+}
+
+static int64_t urgency_of(const struct model *model, const struct gpu *gpu) {
+  const struct duration estimate = policy_estimate(model, fillable_kind(model), gpu);
   return instant_sub(oldest_request(model)->target, estimate).ns;
 }
 
 /* The urgency may be earlier than when the offer was made. */
-static void offer_hasten(struct infer4 *infer4, struct infer4_residency *entry) {
-  const int64_t urgency = urgency_of(entry->residency);
-  if (urgency < entry->offer.key) {
-    offer_move(infer4, entry, urgency);
+static void offer_hasten(struct infer4 *infer4, const struct model *model,
+                         struct offers_holder *offered) {
+  const int64_t urgency = urgency_of(model, offered->gpu);
+  if (urgency < offered->offer.key) {
+    offer_move(infer4, offered, urgency);
   }
 }
 
-static void offer_make(struct infer4 *infer4, struct residency *residency) {
-  struct infer4_residency *entry = of_residency(infer4, residency);
-  entry->residency = residency;
-  offers_make(&infer4->holders, residency);
-  tree_insert(&of_gpu(infer4, residency->gpu)->offers, &entry->offer, urgency_of(residency),
-              residency->model->model_id);
-  ready_update(infer4, residency->gpu);
+static void offer_make(struct infer4 *infer4, const struct model *model,
+                       struct offers_holder *holder) {
+  offers_make(&infer4->holders, model, holder);
+  pairing_insert(&of_gpu(infer4, holder->gpu)->offers, &holder->offer,
+                 urgency_of(model, holder->gpu), model->model_id);
+  ready_update(infer4, holder->gpu);
 }
 
 /* Whether the GPU will take the model's oldest request as soon as it is asked. */
-static bool takes_at_once(const void *self, const struct residency *residency) {
+static bool takes_at_once(const void *self, const struct model *model, const struct gpu *gpu) {
   const struct infer4 *infer4 = self;
-  const struct gpu *gpu = residency->gpu;
   const struct instant now = infer4->scheduler->now;
   if (gpu->infers_count > 0 || of_gpu(infer4, gpu)->offers.count > 0 || gpu_is_late(gpu, now)) {
     return false;
   }
   const struct instant end =
-      instant_add(gpu_guaranteed_start(gpu, now), policy_estimate(residency->model, 0, gpu));
-  return !instant_after(end, oldest_request(residency->model)->target);
+      instant_add(gpu_guaranteed_start(gpu, now), policy_estimate(model, 0, gpu));
+  return !instant_after(end, oldest_request(model)->target);
 }
 
 /* Offer to the next holder in the model's round; false if it is offered to all. */
 static bool offer_to_next(struct infer4 *infer4, const struct model *model) {
-  struct residency *next = offers_next(&infer4->holders, model);
+  struct offers_holder *next = offers_next(&infer4->holders, model);
   if (next != NULL) {
-    offer_make(infer4, next);
+    offer_make(infer4, model, next);
   }
   return next != NULL;
 }
@@ -156,30 +148,9 @@ static void infer4_on_model_added(void *self, struct model *model) {
 static void infer4_expect(const void *self, const struct model *model, uint32_t step) {
   const struct infer4 *infer4 = self;
   const uint32_t model_id = (uint32_t)(model - infer4->scheduler->models);
+  offers_expect(&infer4->holders, model_id, step);
   if (step == 0) {
-    prefetch(&infer4->holders.models[model_id], sizeof(infer4->holders.models[model_id]));
     demand_expect(&infer4->demand, model_id);
-    return;
-  }
-  const struct offers_model *of_model = &infer4->holders.models[model_id];
-  if (step == 1) {
-    prefetch(of_model->offered.next, sizeof(struct offers_holder));
-    prefetch(of_model->waiting.next, sizeof(struct offers_holder));
-    return;
-  }
-  const struct residency *offered = offers_first(&infer4->holders, model);
-  const struct residency *waiting = offers_next(&infer4->holders, model);
-  if (step == 2) {
-    prefetch(waiting, sizeof(*waiting));
-    prefetch(offered, sizeof(*offered));
-    return;
-  }
-  if (waiting != NULL) {
-    prefetch(waiting->gpu, sizeof(*waiting->gpu));
-    prefetch(of_residency(infer4, waiting), sizeof(struct infer4_residency));
-  }
-  if (offered != NULL) {
-    prefetch(of_residency(infer4, offered), sizeof(struct infer4_residency));
   }
 }
 
@@ -192,14 +163,14 @@ static void infer4_on_queued(void *self, struct request *request) {
   const bool fills_a_batch =
       model_batch_kind(&model->spec, model->queue.count) < model->kinds_usable;
   if (is_first || fills_a_batch) {
-    for (struct residency *at = offers_first(holders, model); at != NULL;
-         at = offers_after(holders, at)) {
-      offer_hasten(infer4, of_residency(infer4, at));
+    for (struct offers_holder *at = offers_first(holders, model); at != NULL;
+         at = offers_after(holders, model, at)) {
+      offer_hasten(infer4, model, at);
     }
   }
-  struct residency *ready = offers_next_ready(holders, model, takes_at_once, infer4);
+  struct offers_holder *ready = offers_next_ready(holders, model, takes_at_once, infer4);
   if (ready != NULL) {
-    offer_make(infer4, ready);
+    offer_make(infer4, model, ready);
     return;
   }
   while (holders->models[model->model_id].offered_count < OFFERS && offer_to_next(infer4, model)) {
@@ -220,15 +191,15 @@ static void infer4_on_loaded(void *self, struct residency *residency) {
   struct infer4 *infer4 = self;
   offers_on_loaded(&infer4->holders, residency);
   if (residency->model->queue.count > 0) {
-    offer_make(infer4, residency);
+    offer_make(infer4, residency->model, offers_holder_of(&infer4->holders, residency));
   }
 }
 
 static void infer4_on_unloaded(void *self, struct residency *residency) {
   struct infer4 *infer4 = self;
-  struct infer4_residency *entry = of_residency(infer4, residency);
-  if (entry->offer.is_linked) {
-    offer_withdraw(infer4, entry);
+  struct offers_holder *holder = offers_holder_of(&infer4->holders, residency);
+  if (holder->offer.is_linked) {
+    offer_withdraw(infer4, holder);
   }
   offers_on_unloaded(&infer4->holders, residency);
   demand_on_unloaded(&infer4->demand, residency);
@@ -317,10 +288,8 @@ static bool give_work(struct infer4 *infer4, struct gpu *gpu) {
   const struct infer4_gpu *entry = of_gpu(infer4, gpu);
   const struct instant start = gpu_guaranteed_start(gpu, infer4->scheduler->now);
   while (entry->offers.first != NULL) {
-    struct infer4_residency *offered =
-        TREE_ENTRY(entry->offers.first, struct infer4_residency, offer);
-    struct residency *residency = offered->residency;
-    struct model *model = residency->model;
+    struct offers_holder *offered = PAIRING_ENTRY(entry->offers.first, struct offers_holder, offer);
+    struct model *model = model_of(infer4, offered);
     struct choice choice;
     if (model->queue.count == 0 || !choose_batch(model, gpu, start, &choice)) {
       offer_withdraw(infer4, offered);
@@ -334,13 +303,13 @@ static bool give_work(struct infer4 *infer4, struct gpu *gpu) {
         continue; /* something else is more urgent after all */
       }
     }
-    if (!send_batch(infer4, residency, &choice)) {
+    if (!send_batch(infer4, offers_residency_of(&infer4->holders, offered), &choice)) {
       return false;
     }
     if (model->queue.count == 0) {
       offer_withdraw(infer4, offered);
     } else {
-      offer_move(infer4, offered, urgency_of(residency));
+      offer_move(infer4, offered, urgency_of(model, gpu));
       if (infer4->holders.models[model->model_id].offered_count < model->queue.count) {
         offer_to_next(infer4, model); /* more waits than this GPU took */
       }
@@ -363,7 +332,7 @@ static void foresee(struct infer4 *infer4) {
   const struct scheduler *scheduler = infer4->scheduler;
   const uint32_t gpu_id = tournament_first(&infer4->ready);
   const struct gpu *gpu = pool_at(&scheduler->gpus, gpu_id);
-  const struct tree_node *offer = infer4->gpus[gpu_id].offers.first;
+  const struct pairing_node *offer = infer4->gpus[gpu_id].offers.first;
   if (infer4->foreseen_gpu_id != gpu_id) {
     infer4->foreseen_gpu_id = gpu_id;
     infer4->foreseen_steps = 0;
@@ -371,29 +340,31 @@ static void foresee(struct infer4 *infer4) {
   if (offer == NULL || gpu == NULL) {
     return;
   }
-  const struct infer4_residency *entry = TREE_ENTRY(offer, const struct infer4_residency, offer);
+  const struct offers_holder *offered = PAIRING_ENTRY(offer, const struct offers_holder, offer);
+  const uint32_t index = (uint32_t)(offered - infer4->holders.holders);
   switch (infer4->foreseen_steps++) {
   case 0:
     prefetch(gpu, sizeof(*gpu));
-    prefetch(entry, sizeof(*entry));
+    prefetch(offered, sizeof(*offered));
     break;
   case 1: {
     const uint32_t model_id = (uint32_t)offer->tie;
     prefetch(&scheduler->models[model_id], MODEL_REQUEST_BYTES);
     prefetch(&infer4->holders.models[model_id], sizeof(struct offers_model));
-    prefetch(entry->residency, sizeof(struct residency));
-    prefetch(&infer4->holders.holders[entry - infer4->residencies], sizeof(struct offers_holder));
+    prefetch(pool_slot_at(&scheduler->residencies, index), sizeof(struct residency));
     prefetch(gpu->infers.previous, PREFETCH_LINE_BYTES);
     prefetch(gpu->residencies.previous, PREFETCH_LINE_BYTES);
     tournament_expect(&scheduler->expiry, model_id);
     demand_expect(&infer4->demand, model_id);
     break;
   }
-  case 2:
+  case 2: {
+    const struct residency *residency = offers_residency_of(&infer4->holders, offered);
     prefetch(scheduler->models[offer->tie].queue.first, sizeof(struct request));
-    prefetch(entry->residency->of_gpu.next, PREFETCH_LINE_BYTES);
-    prefetch(entry->residency->of_gpu.previous, PREFETCH_LINE_BYTES);
+    prefetch(residency->of_gpu.next, PREFETCH_LINE_BYTES);
+    prefetch(residency->of_gpu.previous, PREFETCH_LINE_BYTES);
     break;
+  }
   case 3:
     demand_expect_first(&infer4->demand, &scheduler->models[offer->tie]);
     break;
@@ -423,9 +394,7 @@ static void infer4_validate(const void *self) {
   const struct infer4 *infer4 = self;
   uint32_t offers = 0;
   for (uint32_t i = 0; i < infer4->scheduler->residencies.capacity; i++) {
-    const struct infer4_residency *entry = &infer4->residencies[i];
-    CHECK_EQ(entry->offer.is_linked, infer4->holders.holders[i].is_offered);
-    offers += entry->offer.is_linked;
+    offers += infer4->holders.holders[i].offer.is_linked;
   }
   for (uint32_t i = 0; i < infer4->scheduler->gpus.capacity; i++) {
     offers -= infer4->gpus[i].offers.count;

@@ -64,31 +64,30 @@ enum offer_place {
   OFFER_EARLY, /* not ripe; by yield, and in `ripening` by when it will be */
 };
 
-struct priced_residency {
+/* Beside the holder of the same number. */
+struct priced_holder {
+  _Alignas(64) struct pairing_node ripening;
   enum offer_place place;
-  struct tree_node offer;
-  struct tree_node ripening;
-  struct residency *residency;
 };
 
-/* All of struct priced_residency. */
+/* Of struct offers_holder, the last of struct priced_holder; the tie is the model's id. */
 struct priced_gpu {
-  struct tree ripe;
-  struct tree poor;
-  struct tree early;
-  struct tree ripening;
+  struct pairing ripe;
+  struct pairing poor;
+  struct pairing early;
+  struct pairing ripening;
   struct duration longest_batch; /* of those sent lately: fades by 1 / LONGEST_FADES with each */
-  struct heap_node ready_node;   /* in priced->ready while it has offers and could take one */
 };
 
 struct priced {
   struct scheduler *scheduler;
   struct demand demand;
   struct offers holders;
-  struct priced_gpu *gpus;              /* by gpu id */
-  struct priced_residency *residencies; /* by pool index */
-  struct heap ready;                    /* of GPUs, by when they want work */
-  int64_t price;                        /* a yield, >= 0 */
+  struct priced_gpu *gpus;    /* by gpu id */
+  struct priced_holder *more; /* by number of the holder */
+  /* By gpu id, those that have offers and could take one: when they want work. */
+  struct tournament ready;
+  int64_t price; /* a yield, >= 0 */
 };
 
 static void *priced_init(struct arena *arena, struct scheduler *scheduler) {
@@ -98,8 +97,8 @@ static void *priced_init(struct arena *arena, struct scheduler *scheduler) {
   struct priced *built = priced != NULL ? priced : &counted;
   built->scheduler = scheduler;
   built->gpus = arena_take(arena, limits->gpus, sizeof(struct priced_gpu));
-  built->residencies = arena_take(arena, limits->residencies, sizeof(struct priced_residency));
-  heap_init(&built->ready, arena, limits->gpus);
+  built->more = arena_take(arena, limits->residencies, sizeof(struct priced_holder));
+  tournament_init(&built->ready, arena, limits->gpus);
   demand_init(&built->demand, arena, scheduler, DEMAND_MOST_REQUESTS);
   offers_init(&built->holders, arena, scheduler);
   built->price = 0;
@@ -110,9 +109,13 @@ static struct priced_gpu *of_gpu(const struct priced *priced, const struct gpu *
   return &priced->gpus[gpu->gpu_id];
 }
 
-static struct priced_residency *of_residency(const struct priced *priced,
-                                             const struct residency *residency) {
-  return &priced->residencies[pool_index(&priced->scheduler->residencies, residency)];
+static struct priced_holder *more_of(const struct priced *priced,
+                                     const struct offers_holder *holder) {
+  return &priced->more[holder - priced->holders.holders];
+}
+
+static struct model *model_of(const struct priced *priced, const struct offers_holder *offered) {
+  return &priced->scheduler->models[offered->offer.tie];
 }
 
 /* ---- the price ------------------------------------------------------------------------------- */
@@ -225,92 +228,88 @@ static struct duration lead_of(const struct gpu *gpu) {
 
 /* The GPU takes part again: it has offers, and its predicted free time is known. */
 static void ready_update(struct priced *priced, const struct gpu *gpu) {
-  struct priced_gpu *entry = of_gpu(priced, gpu);
-  if (offers_of_gpu(entry) == 0) {
-    heap_discard(&priced->ready, &entry->ready_node);
-    return;
-  }
+  const bool has_offers = offers_of_gpu(of_gpu(priced, gpu)) > 0;
   const struct instant wants_work = instant_sub(gpu->free_at, lead_of(gpu));
-  heap_set(&priced->ready, &entry->ready_node, wants_work.ns, gpu->gpu_id);
+  tournament_set(&priced->ready, gpu->gpu_id, has_offers ? wants_work.ns : INT64_MAX);
 }
 
-static struct tree *tree_of(struct priced_gpu *entry, enum offer_place place) {
+static struct pairing *order_of(struct priced_gpu *entry, enum offer_place place) {
   return place == OFFER_RIPE ? &entry->ripe : place == OFFER_POOR ? &entry->poor : &entry->early;
 }
 
-static void unplace(struct priced *priced, struct priced_residency *entry) {
-  struct priced_gpu *of = of_gpu(priced, entry->residency->gpu);
-  tree_remove(tree_of(of, entry->place), &entry->offer);
-  if (entry->place == OFFER_EARLY) {
-    tree_remove(&of->ripening, &entry->ripening);
+static void unplace(struct priced *priced, struct offers_holder *offered) {
+  struct priced_gpu *of = of_gpu(priced, offered->gpu);
+  struct priced_holder *more = more_of(priced, offered);
+  pairing_remove(order_of(of, more->place), &offered->offer);
+  if (more->place == OFFER_EARLY) {
+    pairing_remove(&of->ripening, &more->ripening);
   }
-  entry->place = OFFER_NOWHERE;
+  more->place = OFFER_NOWHERE;
 }
 
-static void place(struct priced *priced, struct priced_residency *entry, enum offer_place where,
-                  const struct choice *choice) {
-  const struct residency *residency = entry->residency;
-  struct priced_gpu *of = of_gpu(priced, residency->gpu);
+static void place(struct priced *priced, const struct model *model, struct offers_holder *holder,
+                  enum offer_place where, const struct choice *choice) {
+  struct priced_gpu *of = of_gpu(priced, holder->gpu);
+  struct priced_holder *more = more_of(priced, holder);
   const int64_t key = where == OFFER_RIPE ? choice->latest.ns : -choice->yield;
-  tree_insert(tree_of(of, where), &entry->offer, key, residency->model->model_id);
+  pairing_insert(order_of(of, where), &holder->offer, key, model->model_id);
   if (where == OFFER_EARLY) {
-    tree_insert(&of->ripening, &entry->ripening, ripe_at(priced, residency->gpu, choice).ns,
-                residency->model->model_id);
+    pairing_insert(&of->ripening, &more->ripening, ripe_at(priced, holder->gpu, choice).ns,
+                   model->model_id);
   }
-  entry->place = where;
+  more->place = where;
 }
 
 /* Put an offer where it belongs now. What is too late for this GPU stands first among the ripe and
  * is withdrawn when it is looked at. */
-static void place_anew(struct priced *priced, struct priced_residency *entry) {
-  const struct model *model = entry->residency->model;
-  const struct gpu *gpu = entry->residency->gpu;
+static void place_anew(struct priced *priced, const struct model *model,
+                       struct offers_holder *holder) {
+  const struct gpu *gpu = holder->gpu;
   const struct instant start = gpu_guaranteed_start(gpu, priced->scheduler->now);
-  if (entry->place != OFFER_NOWHERE) {
-    unplace(priced, entry);
+  if (holder->offer.is_linked) {
+    unplace(priced, holder);
   }
   struct choice choice;
   if (!choose_batch(model, gpu, start, &choice)) {
     choice.latest = (struct instant){model->queue.first->key};
-    place(priced, entry, OFFER_RIPE, &choice);
+    place(priced, model, holder, OFFER_RIPE, &choice);
   } else if (!is_ripe(priced, model, gpu, &choice, start)) {
-    place(priced, entry, OFFER_EARLY, &choice);
+    place(priced, model, holder, OFFER_EARLY, &choice);
   } else {
-    place(priced, entry, choice.yield < priced->price ? OFFER_POOR : OFFER_RIPE, &choice);
+    place(priced, model, holder, choice.yield < priced->price ? OFFER_POOR : OFFER_RIPE, &choice);
   }
 }
 
-static void offer_make(struct priced *priced, struct residency *residency) {
-  struct priced_residency *entry = of_residency(priced, residency);
-  entry->residency = residency;
-  offers_make(&priced->holders, residency);
-  place_anew(priced, entry);
-  ready_update(priced, residency->gpu);
+static void offer_make(struct priced *priced, const struct model *model,
+                       struct offers_holder *holder) {
+  offers_make(&priced->holders, model, holder);
+  place_anew(priced, model, holder);
+  ready_update(priced, holder->gpu);
 }
 
-static void offer_withdraw(struct priced *priced, struct priced_residency *entry) {
-  unplace(priced, entry);
-  offers_withdraw(&priced->holders, entry->residency);
+static void offer_withdraw(struct priced *priced, struct offers_holder *offered) {
+  const struct model *model = model_of(priced, offered);
+  unplace(priced, offered);
+  offers_withdraw(&priced->holders, model, offered);
 }
 
 /* Whether the GPU will take the model's oldest request as soon as it is asked. */
-static bool takes_at_once(const void *self, const struct residency *residency) {
+static bool takes_at_once(const void *self, const struct model *model, const struct gpu *gpu) {
   const struct priced *priced = self;
-  const struct gpu *gpu = residency->gpu;
   const struct instant now = priced->scheduler->now;
   if (gpu->infers_count > 0 || offers_of_gpu(of_gpu(priced, gpu)) > 0 || gpu_is_late(gpu, now)) {
     return false;
   }
   const struct instant end =
-      instant_add(gpu_guaranteed_start(gpu, now), policy_estimate(residency->model, 0, gpu));
-  return end.ns <= residency->model->queue.first->key;
+      instant_add(gpu_guaranteed_start(gpu, now), policy_estimate(model, 0, gpu));
+  return end.ns <= model->queue.first->key;
 }
 
 /* Offer to the next holder in the model's round; false if it is offered to all. */
 static bool offer_to_next(struct priced *priced, const struct model *model) {
-  struct residency *next = offers_next(&priced->holders, model);
+  struct offers_holder *next = offers_next(&priced->holders, model);
   if (next != NULL) {
-    offer_make(priced, next);
+    offer_make(priced, model, next);
   }
   return next != NULL;
 }
@@ -321,6 +320,15 @@ static void priced_on_model_added(void *self, struct model *model) {
   struct priced *priced = self;
   offers_on_model_added(&priced->holders, model);
   demand_on_model_added(&priced->demand, model);
+}
+
+static void priced_expect(const void *self, const struct model *model, uint32_t step) {
+  const struct priced *priced = self;
+  const uint32_t model_id = (uint32_t)(model - priced->scheduler->models);
+  offers_expect(&priced->holders, model_id, step);
+  if (step == 0) {
+    demand_expect(&priced->demand, model_id);
+  }
 }
 
 static void priced_on_queued(void *self, struct request *request) {
@@ -334,14 +342,14 @@ static void priced_on_queued(void *self, struct request *request) {
   const bool fills_a_batch =
       model_batch_kind(&model->spec, model->queue.count) < model->kinds_usable;
   if (is_first || fills_a_batch) {
-    for (struct residency *at = offers_first(holders, model); at != NULL;
-         at = offers_after(holders, at)) {
-      place_anew(priced, of_residency(priced, at));
+    for (struct offers_holder *at = offers_first(holders, model); at != NULL;
+         at = offers_after(holders, model, at)) {
+      place_anew(priced, model, at);
     }
   }
-  struct residency *ready = offers_next_ready(holders, model, takes_at_once, priced);
+  struct offers_holder *ready = offers_next_ready(holders, model, takes_at_once, priced);
   if (ready != NULL) {
-    offer_make(priced, ready);
+    offer_make(priced, model, ready);
     return;
   }
   while (holders->models[model->model_id].offered_count < OFFERS && offer_to_next(priced, model)) {
@@ -362,15 +370,15 @@ static void priced_on_loaded(void *self, struct residency *residency) {
   struct priced *priced = self;
   offers_on_loaded(&priced->holders, residency);
   if (residency->model->queue.count > 0) {
-    offer_make(priced, residency);
+    offer_make(priced, residency->model, offers_holder_of(&priced->holders, residency));
   }
 }
 
 static void priced_on_unloaded(void *self, struct residency *residency) {
   struct priced *priced = self;
-  struct priced_residency *entry = of_residency(priced, residency);
-  if (entry->place != OFFER_NOWHERE) {
-    offer_withdraw(priced, entry);
+  struct offers_holder *holder = offers_holder_of(&priced->holders, residency);
+  if (holder->offer.is_linked) {
+    offer_withdraw(priced, holder);
   }
   offers_on_unloaded(&priced->holders, residency);
   demand_on_unloaded(&priced->demand, residency);
@@ -386,7 +394,7 @@ static void priced_on_gpu_up(void *self, struct gpu *gpu) {
 static void priced_on_gpu_lost(void *self, struct gpu *gpu) {
   struct priced *priced = self;
   CHECK_EQ(offers_of_gpu(of_gpu(priced, gpu)), 0);
-  heap_discard(&priced->ready, &of_gpu(priced, gpu)->ready_node);
+  tournament_set(&priced->ready, gpu->gpu_id, INT64_MAX);
   demand_on_gpu_lost(&priced->demand, gpu);
 }
 
@@ -405,32 +413,34 @@ static void priced_on_gpu_progress(void *self, struct gpu *gpu) {
 
 static void ripen(struct priced *priced, struct priced_gpu *entry, struct instant start) {
   while (entry->ripening.first != NULL && entry->ripening.first->key <= start.ns) {
-    struct priced_residency *offered =
-        TREE_ENTRY(entry->ripening.first, struct priced_residency, ripening);
-    if (offered->residency->model->queue.count == 0) {
+    const struct priced_holder *more =
+        PAIRING_ENTRY(entry->ripening.first, const struct priced_holder, ripening);
+    struct offers_holder *offered = &priced->holders.holders[more - priced->more];
+    const struct model *model = model_of(priced, offered);
+    if (model->queue.count == 0) {
       offer_withdraw(priced, offered); /* others have taken it all */
     } else {
-      place_anew(priced, offered);
+      place_anew(priced, model, offered);
     }
   }
 }
 
 /* The first of the three orders; NULL if nothing is on offer. */
-static struct priced_residency *first_offer(const struct priced_gpu *entry) {
-  const struct tree_node *first = entry->ripe.first;
+static struct offers_holder *first_offer(const struct priced_gpu *entry) {
+  struct pairing_node *first = entry->ripe.first;
   first = first != NULL ? first : entry->poor.first;
   first = first != NULL ? first : entry->early.first;
-  return first == NULL ? NULL : TREE_ENTRY(first, struct priced_residency, offer);
+  return first == NULL ? NULL : PAIRING_ENTRY(first, struct offers_holder, offer);
 }
 
 /* Whether the offer still stands as it was placed. Requests may have left since (for another GPU,
  * or given up) and the price may have risen. */
-static bool is_placed_right(const struct priced *priced, const struct priced_residency *entry,
+static bool is_placed_right(const struct priced *priced, const struct offers_holder *offered,
                             const struct choice *choice) {
-  if (entry->place == OFFER_RIPE) {
-    return choice->latest.ns <= entry->offer.key && choice->yield >= priced->price;
+  if (more_of(priced, offered)->place == OFFER_RIPE) {
+    return choice->latest.ns <= offered->offer.key && choice->yield >= priced->price;
   }
-  return -choice->yield <= entry->offer.key;
+  return -choice->yield <= offered->offer.key;
 }
 
 static bool send_batch(struct priced *priced, struct residency *residency,
@@ -457,13 +467,13 @@ static void on_sent(struct priced *priced, struct priced_gpu *entry, const struc
 }
 
 /* After a batch was sent. */
-static void offer_renew(struct priced *priced, struct priced_residency *entry) {
-  struct model *model = entry->residency->model;
+static void offer_renew(struct priced *priced, const struct model *model,
+                        struct offers_holder *offered) {
   if (model->queue.count == 0) {
-    offer_withdraw(priced, entry);
+    offer_withdraw(priced, offered);
     return;
   }
-  place_anew(priced, entry);
+  place_anew(priced, model, offered);
   /* More waits than this GPU took: as many GPUs more as it would fill. */
   const uint32_t largest = model->spec.batch_sizes[model->kinds_usable - 1];
   if (priced->holders.models[model->model_id].offered_count <
@@ -477,27 +487,26 @@ static bool give_work(struct priced *priced, struct gpu *gpu) {
   struct priced_gpu *entry = of_gpu(priced, gpu);
   const struct instant start = gpu_guaranteed_start(gpu, priced->scheduler->now);
   ripen(priced, entry, start);
-  struct priced_residency *offered = NULL;
+  struct offers_holder *offered = NULL;
   while ((offered = first_offer(entry)) != NULL) {
-    struct residency *residency = offered->residency;
+    const struct model *model = model_of(priced, offered);
+    const struct priced_holder *more = more_of(priced, offered);
     struct choice choice;
-    if (residency->model->queue.count == 0 ||
-        !choose_batch(residency->model, gpu, start, &choice)) {
+    if (model->queue.count == 0 || !choose_batch(model, gpu, start, &choice)) {
       offer_withdraw(priced, offered);
       continue;
     }
     if (!is_placed_right(priced, offered, &choice)) {
-      place_anew(priced, offered);
-      if (first_offer(entry) != offered || offered->place != OFFER_RIPE) {
+      place_anew(priced, model, offered);
+      if (first_offer(entry) != offered || more->place != OFFER_RIPE) {
         continue;
       }
     }
-    if (!send_batch(priced, residency, &choice)) {
+    if (!send_batch(priced, offers_residency_of(&priced->holders, offered), &choice)) {
       return false;
     }
-    on_sent(priced, entry, &choice, offered->place,
-            policy_estimate(residency->model, choice.kind, gpu));
-    offer_renew(priced, offered);
+    on_sent(priced, entry, &choice, more->place, policy_estimate(model, choice.kind, gpu));
+    offer_renew(priced, model, offered);
     return true;
   }
   return false;
@@ -512,15 +521,13 @@ static void priced_plan(void *self) {
   struct priced *priced = self;
   const struct instant now = priced->scheduler->now;
   demand_expire(&priced->demand);
-  while (heap_first_key(&priced->ready) <= now.ns && policy_has_room(priced->scheduler, 1)) {
-    struct priced_gpu *entry =
-        HEAP_ENTRY(heap_first(&priced->ready), struct priced_gpu, ready_node);
-    struct gpu *gpu = pool_at(&priced->scheduler->gpus, (uint32_t)(entry - priced->gpus));
+  while (tournament_first_key(&priced->ready) <= now.ns && policy_has_room(priced->scheduler, 1)) {
+    struct gpu *gpu = pool_at(&priced->scheduler->gpus, tournament_first(&priced->ready));
     if (wants_work(priced, gpu) && give_work(priced, gpu)) {
       ready_update(priced, gpu);
     } else {
       /* Its next result, or its next offer, brings it back. */
-      heap_remove(&priced->ready, &entry->ready_node);
+      tournament_set(&priced->ready, gpu->gpu_id, INT64_MAX);
     }
   }
   demand_load(&priced->demand);
@@ -528,7 +535,7 @@ static void priced_plan(void *self) {
 
 static struct instant priced_wakeup(const void *self) {
   const struct priced *priced = self;
-  return instant_min((struct instant){heap_first_key(&priced->ready)},
+  return instant_min((struct instant){tournament_first_key(&priced->ready)},
                      demand_wakeup(&priced->demand));
 }
 
@@ -538,13 +545,12 @@ static void priced_validate(const void *self) {
   uint32_t offers = 0;
   uint32_t early = 0;
   for (uint32_t i = 0; i < priced->scheduler->residencies.capacity; i++) {
-    const struct priced_residency *entry = &priced->residencies[i];
-    const bool is_placed = entry->place != OFFER_NOWHERE;
-    CHECK_EQ(is_placed, priced->holders.holders[i].is_offered);
-    CHECK_EQ(is_placed, entry->offer.is_linked);
-    CHECK_EQ(entry->place == OFFER_EARLY, entry->ripening.is_linked);
+    const struct priced_holder *more = &priced->more[i];
+    const bool is_placed = more->place != OFFER_NOWHERE;
+    CHECK_EQ(is_placed, priced->holders.holders[i].offer.is_linked);
+    CHECK_EQ(more->place == OFFER_EARLY, more->ripening.is_linked);
     offers += is_placed;
-    early += entry->place == OFFER_EARLY;
+    early += more->place == OFFER_EARLY;
   }
   for (uint32_t i = 0; i < priced->scheduler->gpus.capacity; i++) {
     offers -= offers_of_gpu(&priced->gpus[i]);
@@ -562,6 +568,7 @@ const struct policy policy_priced = {
     .keeps_deadlines = true,
     .estimates = ESTIMATE_MEDIAN,
     .init = priced_init,
+    .expect = priced_expect,
     .on_model_added = priced_on_model_added,
     .on_queued = priced_on_queued,
     .on_dequeued = priced_on_dequeued,
