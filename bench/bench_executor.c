@@ -189,7 +189,7 @@ static bool step(struct bench *bench) {
 
 static void load_models(struct bench *bench, uint32_t gpus_count) {
   for (uint32_t model_id = 0; model_id < RESIDENT; model_id++) {
-    CHECK(executor_on_model_loaded(bench->executor, model_id, &spec));
+    CHECK(executor_on_model_loaded(bench->executor, model_id, 1, &spec));
     for (uint32_t gpu = 0; gpu < gpus_count; gpu++) {
       send(bench, ACTION_LOAD, gpu, model_id);
     }

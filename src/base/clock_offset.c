@@ -26,7 +26,7 @@ bool clock_offset_on_exchanged(struct clock_offset *offset, struct instant sent_
   const struct clock_offset_sample sample = {.offset_ns = there_ns / 2 + back_ns / 2 +
                                                           (there_ns % 2 + back_ns % 2) / 2,
                                              .round_trip_ns = elapsed_ns - held_ns};
-  if (offset->count > 0 && !is_compatible(&offset->samples[offset->best], &sample)) {
+  if (offset->count > 0 && !is_compatible(&offset->best, &sample)) {
     *offset = (struct clock_offset){.count = 0}; /* a clock was set, or stood still */
   }
   offset->samples[offset->next] = sample;
@@ -34,23 +34,22 @@ bool clock_offset_on_exchanged(struct clock_offset *offset, struct instant sent_
   if (offset->count < CLOCK_OFFSET_WINDOW) {
     offset->count++;
   }
-  offset->best = 0;
+  offset->best = offset->samples[0];
   for (uint32_t i = 1; i < offset->count; i++) {
-    if (offset->samples[i].round_trip_ns < offset->samples[offset->best].round_trip_ns) {
-      offset->best = i;
+    if (offset->samples[i].round_trip_ns < offset->best.round_trip_ns) {
+      offset->best = offset->samples[i];
     }
   }
   return true;
 }
 
 struct duration clock_offset_estimate(const struct clock_offset *offset) {
-  return (struct duration){offset->count == 0 ? 0 : offset->samples[offset->best].offset_ns};
+  return (struct duration){offset->best.offset_ns};
 }
 
 struct duration clock_offset_error(const struct clock_offset *offset) {
-  return offset->count == 0
-             ? duration_s(3600)
-             : (struct duration){offset->samples[offset->best].round_trip_ns / 2 + 1};
+  return offset->count == 0 ? duration_s(3600)
+                            : (struct duration){offset->best.round_trip_ns / 2 + 1};
 }
 
 /* Saturating, since one side of the difference came from a peer. */

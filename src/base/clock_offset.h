@@ -29,10 +29,10 @@ struct clock_offset_sample {
 
 /* All zero: knows nothing, offset 0. */
 struct clock_offset {
-  struct clock_offset_sample samples[CLOCK_OFFSET_WINDOW];
-  uint32_t next;
+  struct clock_offset_sample best; /* of `samples`, the one with the shortest round trip */
   uint32_t count;
-  uint32_t best;
+  uint32_t next;
+  struct clock_offset_sample samples[CLOCK_OFFSET_WINDOW];
 };
 
 /* An exchange whose times are out of order (t3 before t0, t2 before t1) is ignored: returns false.

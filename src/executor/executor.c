@@ -6,6 +6,10 @@
 #include "base/check.h"
 #include "executor/executor_private.h"
 
+static uint32_t loads_max(const struct executor_limits *limits) {
+  return limits->loads == 0 ? limits->models : limits->loads;
+}
+
 /* Everything in one order, for counting and for real. `gpus` is NULL when counting; then `counted`
  * stands in for the struct that is not there. */
 static struct executor *carve(struct arena *arena, const struct executor_limits *limits,
@@ -19,8 +23,8 @@ static struct executor *carve(struct arena *arena, const struct executor_limits 
   pool_init(&executor->actions, arena, limits->actions, sizeof(struct pending));
   tournament_init(&executor->expiry, arena, limits->actions);
   tournament_init(&executor->openings, arena, limits->gpus);
-  executor->specs = arena_take(arena, limits->models, sizeof(struct model_spec));
-  model_ranges_init(&executor->spec_of_model, arena, limits->models);
+  executor->specs = arena_take(arena, loads_max(limits), sizeof(struct model_spec));
+  model_ranges_init(&executor->spec_of_model, arena, loads_max(limits));
   executor->gpus = arena_take(arena, limits->gpus, sizeof(struct executor_gpu));
   list_init(&executor->dirty);
   list_init(&executor->done);
@@ -56,23 +60,17 @@ struct executor *executor_init(void *memory, const struct executor_limits *limit
   return executor;
 }
 
-/* Copies of a package come one after another with the same description: kept once, it stays in the
- * processor's caches however many there are. */
-static uint32_t keep_spec(struct executor *executor, const struct model_spec *spec) {
-  if (executor->specs_count == 0 ||
-      memcmp(&executor->specs[executor->specs_count - 1], spec, sizeof(*spec)) != 0) {
-    executor->specs[executor->specs_count++] = *spec;
-  }
-  return executor->specs_count - 1;
-}
-
-bool executor_on_model_loaded(struct executor *executor, uint32_t model_id,
+bool executor_on_model_loaded(struct executor *executor, uint32_t first_model_id, uint32_t copies,
                               const struct model_spec *spec) {
-  if (model_id >= executor->limits.models ||
-      model_ranges_have(&executor->spec_of_model, model_id, 1) || !model_spec_is_valid(spec)) {
+  const uint32_t models = executor->limits.models;
+  if (copies == 0 || first_model_id >= models || copies > models - first_model_id ||
+      executor->specs_count == loads_max(&executor->limits) ||
+      model_ranges_have(&executor->spec_of_model, first_model_id, copies) ||
+      !model_spec_is_valid(spec)) {
     return false;
   }
-  model_ranges_add(&executor->spec_of_model, model_id, 1, keep_spec(executor, spec));
+  executor->specs[executor->specs_count] = *spec;
+  model_ranges_add(&executor->spec_of_model, first_model_id, copies, executor->specs_count++);
   return true;
 }
 
@@ -132,8 +130,8 @@ bool executor_on_action(struct executor *executor, struct instant now,
   if (pending == NULL) {
     return false;
   }
-  pending->arrival = executor->arrivals_count++;
-  pending->earliest = action->earliest;
+  pending->order.key = action->earliest.ns;
+  pending->order.tie = executor->arrivals_count++ & TREE_TIE_MAX;
   pending->latest = action->latest;
   pending->io = action->io;
   pending->io_slot = IO_SLOT_NONE;

@@ -47,6 +47,7 @@
 
 struct executor_limits {
   uint32_t models;  /* model ids are below this */
+  uint32_t loads;   /* of models into host memory, copies together; 0: as many as models */
   uint32_t actions; /* accepted and without result yet, all GPUs together */
   uint32_t gpus;
   uint32_t pages_per_gpu; /* the largest of the GPUs */
@@ -101,9 +102,9 @@ size_t executor_bytes(const struct executor_limits *limits);
 struct executor *executor_init(void *memory, const struct executor_limits *limits,
                                const struct backend_gpu *gpus, uint32_t gpus_count);
 
-/* The backend holds this instance in host memory from now on. False: the id is out of range or
- * taken, or the spec is not valid. */
-bool executor_on_model_loaded(struct executor *executor, uint32_t model_id,
+/* The backend holds these instances in host memory from now on. False: there are none, an id is out
+ * of range or taken, the spec is not valid, or it is one load more than limits.loads. */
+bool executor_on_model_loaded(struct executor *executor, uint32_t first_model_id, uint32_t copies,
                               const struct model_spec *spec);
 
 /* Take the action in, or answer it at once: either way its result comes out of next_results().

@@ -33,46 +33,48 @@ enum pending_stage {
 
 enum { IO_SLOT_NONE = BACKEND_IO_SLOTS };
 
-/* One accepted action. */
+/* One accepted action. A slot of its pool is three cache lines. */
 struct pending {
-  struct tree_node order; /* in a waiting queue of its GPU */
-  struct list link;       /* in the GPU's outputs, or in executor.done */
-  uint64_t arrival;
-  uint64_t io_bytes; /* INFER: what it takes of the GPU's IO pool */
-  struct instant earliest;
+  struct tree_node
+      order; /* in a waiting queue of its GPU, by (earliest, arrival): they stay here */
   struct instant latest;
-  struct backend_io io;
-  struct executor_result result;
   uint8_t stage;       /* enum pending_stage */
   uint8_t io_slot;     /* IO_SLOT_NONE: holds neither slot nor io_bytes */
   bool is_short_of_io; /* it was its turn, but the IO pool had no room */
+  struct list link;    /* in the GPU's outputs, or in executor.done */
+  uint64_t io_bytes;   /* INFER: what it takes of the GPU's IO pool */
+  struct executor_result result;
+  struct backend_io io;
 };
 
+/* By cache lines: the first is what every look at the GPU reads, the second what waits for its
+ * transfers, the third what INFERs wait for. */
 struct executor_gpu {
-  struct page_cache cache;
-  struct tree waiting[STAGE_WAIT_KINDS];
-  struct list outputs; /* STAGE_WAIT_OUTPUT */
-  struct pending *running[BACKEND_ENGINES];
+  _Alignas(64) struct pending *running[BACKEND_ENGINES];
   struct list dirty; /* in executor.dirty: something may start or be refused */
-  uint64_t io_total_bytes;
   uint64_t io_free_bytes;
   uint32_t io_free_slots; /* bit per slot */
+  uint8_t waiting_stages; /* bit per stage: whose queue is not empty */
+  struct tree waiting[STAGE_WAIT_KINDS];
+  struct page_cache cache;
+  struct list outputs; /* STAGE_WAIT_OUTPUT */
+  uint64_t io_total_bytes;
 };
 
 struct executor {
-  struct executor_limits limits;
+  struct list dirty;
+  struct list done;    /* results to fetch */
+  struct pool actions; /* struct pending */
+  struct executor_gpu *gpus;
   uint32_t gpus_count;
   bool is_shutting_down;
   uint64_t arrivals_count;
-  struct pool actions;        /* struct pending */
   struct tournament expiry;   /* by index in actions, those that wait to start: latest */
   struct tournament openings; /* GPUs, by when a window opens for an idle engine */
-  struct list dirty;
-  struct list done;         /* results to fetch */
-  struct model_spec *specs; /* in the order in which they came; copies share one */
+  struct model_spec *specs;   /* in the order of the loads; copies share one */
   uint32_t specs_count;
   struct model_ranges spec_of_model; /* index in specs, by model id */
-  struct executor_gpu *gpus;
+  struct executor_limits limits;
 };
 
 /* Of a model that is loaded. */

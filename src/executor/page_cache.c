@@ -3,9 +3,10 @@
 #include "base/check.h"
 #include "base/prng.h"
 
-static uint32_t buckets_for(uint32_t pages) {
+/* At most two thirds full. */
+static uint32_t places_for(uint32_t pages) {
   uint32_t count = 8;
-  while (count < pages) {
+  while (count - count / 3 < pages) {
     count *= 2;
   }
   return count;
@@ -15,15 +16,15 @@ void page_cache_init(struct page_cache *cache, struct arena *arena, uint32_t cap
                      uint32_t pages_total) {
   CHECK_LE(pages_total, capacity_pages);
   CHECK_LT(capacity_pages, UINT32_C(1) << 29);
-  const uint32_t buckets_count = buckets_for(capacity_pages);
+  const uint32_t places_count = places_for(capacity_pages);
   *cache = (struct page_cache){
       .pages = arena_take(arena, capacity_pages, sizeof(struct page)),
       .free_stack = arena_take(arena, capacity_pages, sizeof(uint32_t)),
-      .buckets = arena_take(arena, buckets_count, sizeof(uint32_t)),
+      .index = arena_take(arena, places_count, sizeof(struct page_index)),
       .loading_pages = arena_take(arena, capacity_pages, sizeof(uint32_t)),
       .pages_total = pages_total,
       .free_count = pages_total,
-      .bucket_mask = buckets_count - 1,
+      .index_mask = places_count - 1,
       .loading_head = PAGE_NONE,
       .leaving_first = PAGE_NONE,
       .leaving_last = PAGE_NONE,
@@ -37,25 +38,42 @@ void page_cache_init(struct page_cache *cache, struct arena *arena, uint32_t cap
   }
 }
 
-static uint32_t *bucket_of(const struct page_cache *cache, uint32_t model_id) {
-  return &cache->buckets[prng_mix(model_id) & cache->bucket_mask];
+static uint32_t home_of(const struct page_cache *cache, uint32_t model_id) {
+  return (uint32_t)prng_mix(model_id) & cache->index_mask;
+}
+
+/* Where the model stands, or the empty place where it would. */
+static struct page_index *locate(const struct page_cache *cache, uint32_t model_id) {
+  uint32_t at = home_of(cache, model_id);
+  while (cache->index[at].head_plus_one != 0 && cache->index[at].model_id != model_id) {
+    at = (at + 1) & cache->index_mask;
+  }
+  return &cache->index[at];
 }
 
 uint32_t page_cache_find(const struct page_cache *cache, uint32_t model_id) {
-  uint32_t entry = *bucket_of(cache, model_id);
-  while (entry != 0 && cache->pages[entry - 1].model_id != model_id) {
-    entry = cache->pages[entry - 1].chain;
-  }
-  return entry == 0 ? PAGE_NONE : entry - 1;
+  return locate(cache, model_id)->head_plus_one - 1; /* 0 - 1 is PAGE_NONE */
 }
 
+/* Those behind it, up to the next gap, close up unless they would come before their home. */
 static void index_remove(struct page_cache *cache, uint32_t head) {
-  uint32_t *entry = bucket_of(cache, cache->pages[head].model_id);
-  while (*entry != head + 1) {
-    CHECK_NE(*entry, 0);
-    entry = &cache->pages[*entry - 1].chain;
+  struct page_index *hole = locate(cache, cache->pages[head].model_id);
+  CHECK_EQ(hole->head_plus_one, head + 1);
+  uint32_t at = (uint32_t)(hole - cache->index);
+  for (;;) {
+    at = (at + 1) & cache->index_mask;
+    struct page_index *entry = &cache->index[at];
+    if (entry->head_plus_one == 0) {
+      break;
+    }
+    const uint32_t from_home = (at - home_of(cache, entry->model_id)) & cache->index_mask;
+    const uint32_t from_hole = (at - (uint32_t)(hole - cache->index)) & cache->index_mask;
+    if (from_home >= from_hole) {
+      *hole = *entry;
+      hole = entry;
+    }
   }
-  *entry = cache->pages[head].chain;
+  *hole = (struct page_index){.head_plus_one = 0};
 }
 
 /* Push the instance's pages on the free stack, where they lie side by side. */
@@ -84,13 +102,11 @@ const uint32_t *page_cache_begin_load(struct page_cache *cache, uint32_t model_i
   }
   cache->free_count -= pages_count;
   const uint32_t head = next;
-  uint32_t *bucket = bucket_of(cache, model_id);
   struct page *first = &cache->pages[head];
-  first->chain = *bucket;
   first->model_id = model_id;
   first->state = PAGE_LOADING;
   first->count = pages_count & ((UINT32_C(1) << 29) - 1);
-  *bucket = head + 1;
+  *locate(cache, model_id) = (struct page_index){.model_id = model_id, .head_plus_one = head + 1};
   cache->loading_head = head;
   return cache->loading_pages;
 }

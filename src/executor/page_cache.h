@@ -5,7 +5,8 @@
  *
  * An instance is named by its first page ("head"), so memory is bounded by pages, whatever the
  * number of models: 16 bytes a page for the lists, 8 for the free stack and the load under way, and
- * 4 to 8 for the index. A matrix of models x GPUs would be 400 million entries for 100,000 x 4,096.
+ * 12 to 24 for the index. A matrix of models x GPUs would be 400 million entries for 100,000 x
+ * 4,096. Whether an instance is there is one look into the index, a cache line, and no page.
  * Cost: find O(1) expected, load and evict O(pages of the instance).
  */
 #ifndef CLOCKWORK_EXECUTOR_PAGE_CACHE_H
@@ -28,20 +29,27 @@ enum page_state {
 
 struct page {
   uint32_t next;     /* the instance's next page; PAGE_NONE at its end */
-  uint32_t chain;    /* head: next in its index bucket, or in the list of the leaving */
+  uint32_t chain;    /* head: next in the list of the leaving */
   uint32_t model_id; /* head */
   uint32_t state : 3;
   uint32_t count : 29; /* head: pages of the instance */
 };
 
+/* Of an instance that is loading or resident, at the place that the hash of its model says or
+ * behind, without a gap. */
+struct page_index {
+  uint32_t model_id;
+  uint32_t head_plus_one; /* so that zeroed memory is an empty index */
+};
+
 struct page_cache {
   struct page *pages;
   uint32_t *free_stack;
-  uint32_t *buckets; /* heads + 1 by hash of model id, so that zeroed memory is an empty index */
+  struct page_index *index;
   uint32_t *loading_pages;
   uint32_t pages_total;
   uint32_t free_count;
-  uint32_t bucket_mask;
+  uint32_t index_mask;
   uint32_t loading_head; /* PAGE_NONE: no load under way */
   uint32_t leaving_first;
   uint32_t leaving_last;
@@ -58,7 +66,7 @@ uint32_t page_cache_find(const struct page_cache *cache, uint32_t model_id);
 
 static inline bool page_cache_is_resident(const struct page_cache *cache, uint32_t model_id) {
   const uint32_t head = page_cache_find(cache, model_id);
-  return head != PAGE_NONE && cache->pages[head].state == PAGE_RESIDENT;
+  return head != PAGE_NONE && head != cache->loading_head;
 }
 
 /* Free now, or as soon as the leaving are handed out. */

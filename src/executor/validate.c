@@ -20,7 +20,6 @@ static void tally_pending(const struct executor *executor, const struct pending 
     tally->waiting_count[pending->stage]++;
     const uint32_t index = pool_index(&executor->actions, pending);
     CHECK_EQ(tournament_key(&executor->expiry, index), pending->latest.ns);
-    CHECK_EQ(pending->order.key, pending->earliest.ns);
   } else if (pending->stage == STAGE_WAIT_OUTPUT) {
     tally->outputs_count++;
     CHECK(list_is_linked(&pending->link));
@@ -60,6 +59,7 @@ static void validate_gpu(const struct executor *executor, uint32_t gpu_index) {
   }
   for (int stage = 0; stage < STAGE_WAIT_KINDS; stage++) {
     CHECK_EQ(tally.waiting_count[stage], gpu->waiting[stage].count);
+    CHECK_EQ(gpu->waiting_stages >> stage & 1, gpu->waiting[stage].count > 0);
   }
   uint32_t running_count = 0;
   for (int engine = 0; engine < BACKEND_ENGINES; engine++) {

@@ -21,35 +21,40 @@ static void expiry_set(struct executor *executor, const struct pending *pending,
 
 void executor_wait(struct executor *executor, struct pending *pending, enum pending_stage stage) {
   CHECK_LT(stage, STAGE_WAIT_KINDS);
+  struct executor_gpu *gpu = executor_gpu_of(executor, pending);
   pending->stage = (uint8_t)stage;
-  tree_insert(&executor_gpu_of(executor, pending)->waiting[stage], &pending->order,
-              pending->earliest.ns, pending->arrival);
+  gpu->waiting_stages |= (uint8_t)(1U << stage);
+  tree_insert(&gpu->waiting[stage], &pending->order, pending->order.key, pending->order.tie);
   /* An INFER stays in `expiry` from its acceptance until its execution starts. */
   expiry_set(executor, pending, pending->latest);
 }
 
 void executor_unwait(struct executor *executor, struct pending *pending) {
   CHECK_LT(pending->stage, STAGE_WAIT_KINDS);
-  tree_remove(&executor_gpu_of(executor, pending)->waiting[pending->stage], &pending->order);
+  struct executor_gpu *gpu = executor_gpu_of(executor, pending);
+  struct tree *queue = &gpu->waiting[pending->stage];
+  tree_remove(queue, &pending->order);
+  if (queue->count == 0) {
+    gpu->waiting_stages &= (uint8_t) ~(1U << pending->stage);
+  }
   if (pending->stage != STAGE_WAIT_INPUT) {
     expiry_set(executor, pending, INSTANT_NEVER);
   }
 }
 
 struct pending *executor_first_waiting(const struct executor_gpu *gpu, enum pending_stage stage) {
-  struct tree_node *first = gpu->waiting[stage].first;
-  return first == NULL ? NULL : pending_of_order(first);
+  return (gpu->waiting_stages >> stage & 1) == 0 ? NULL
+                                                 : pending_of_order(gpu->waiting[stage].first);
 }
 
 struct instant executor_opening_of(const struct pending *pending) {
+  const struct instant earliest = {pending->order.key};
   if (pending->stage != STAGE_WAIT_INPUT) {
-    return pending->earliest;
+    return earliest;
   }
   /* `earliest` came from a network: it may be anything. */
   const int64_t lead_ns = EXECUTOR_INPUT_LEAD.ns;
-  return pending->earliest.ns < INT64_MIN + lead_ns
-             ? pending->earliest
-             : instant_sub(pending->earliest, EXECUTOR_INPUT_LEAD);
+  return earliest.ns < INT64_MIN + lead_ns ? earliest : instant_sub(earliest, EXECUTOR_INPUT_LEAD);
 }
 
 void executor_finish(struct executor *executor, struct pending *pending,

@@ -11,17 +11,15 @@ void model_ranges_init(struct model_ranges *ranges, struct arena *arena, uint32_
 
 /* How many ranges begin at `id` or before. */
 static uint32_t count_until(const struct model_ranges *ranges, uint32_t id) {
-  uint32_t from = 0;
-  uint32_t to = ranges->count;
-  while (from < to) {
-    const uint32_t middle = from + (to - from) / 2;
-    if (ranges->ranges[middle].first <= id) {
-      from = middle + 1;
-    } else {
-      to = middle;
-    }
+  const struct model_range *from = ranges->ranges;
+  uint32_t left = ranges->count;
+  while (left > 0) {
+    /* By arithmetic: which way it goes could not be foretold. */
+    const uint32_t half = left - left / 2;
+    from += half & (0U - (uint32_t)(from[half - 1].first <= id));
+    left -= half;
   }
-  return from;
+  return (uint32_t)(from - ranges->ranges);
 }
 
 uint32_t model_ranges_get(const struct model_ranges *ranges, uint32_t id) {

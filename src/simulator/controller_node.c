@@ -95,7 +95,7 @@ static void send_action(struct controller_node *controller, const struct schedul
       (struct order_message){.kind = ORDER_ACTION,
                              .connection = peer->connection,
                              .action_id = action->action_id,
-                             .type = action->type,
+                             .type = (uint8_t)action->type,
                              .gpu_index = action->gpu_index,
                              .model_id = action->model_id,
                              .batch_size = action->batch_size,

@@ -35,17 +35,17 @@ enum controller_asked { ASKED_NOT, ASKED, ASKED_LOADED };
 
 /* A worker as the controller sees it. */
 struct controller_peer {
+  _Alignas(64) struct channel to_worker;
   struct controller_node *controller;
-  struct event dial;
-  struct channel to_worker;
-  const struct worker_node_state *state; /* where its answers to GET_STATE lie */
-  struct clock_offset clock;
-  uint32_t worker_id;
-  enum controller_phase phase;
   uint32_t connection;
+  enum controller_phase phase;
+  struct instant heard; /* when the last message came */
+  struct clock_offset clock;
+  struct event dial;
+  const struct worker_node_state *state; /* where its answers to GET_STATE lie */
+  uint32_t worker_id;
   uint32_t failures_count; /* to connect, in a row */
   uint32_t pings_answered;
-  struct instant heard;       /* when the last message came */
   uint8_t *asked;             /* by package: enum controller_asked */
   uint32_t asked_count;       /* asked and not answered */
   struct duration unseen_end; /* how late the worker notices that we have closed */

@@ -286,7 +286,7 @@ void controller_peer_on_report(struct controller_peer *peer, struct instant now,
     return;
   }
   peer->heard = now;
-  switch (report->kind) {
+  switch ((enum report_kind)report->kind) {
   case REPORT_PONG:
     on_pong(peer, now, report);
     break;

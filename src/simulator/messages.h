@@ -69,19 +69,21 @@ enum order_kind {
   ORDER_ACTION
 };
 
-/* Controller to worker. */
+/* Controller to worker. With its arrival it fills a cache line. */
 struct order_message {
-  enum order_kind kind;
+  uint8_t kind; /* enum order_kind */
+  uint8_t type; /* ACTION: enum action_type */
   uint32_t connection;
   uint32_t package_index; /* LOAD_MODEL */
-  struct instant sent;    /* PING: on the controller's clock */
-  struct duration unseen; /* CLOSE: so much later the worker's kernel gives the connection up */
-  uint64_t action_id;
-  enum action_type type;
-  uint32_t gpu_index;
+  uint32_t gpu_index;     /* ACTION, like all below without a name */
   uint32_t model_id;
   uint32_t batch_size;
-  struct instant earliest; /* on the worker's clock, like all times below */
+  union {
+    uint64_t action_id;
+    struct instant sent;    /* PING: on the controller's clock */
+    struct duration unseen; /* CLOSE: so much later the worker's kernel gives the connection up */
+  };
+  struct instant earliest; /* on the worker's clock */
   struct instant latest;
 };
 
@@ -95,23 +97,23 @@ enum report_kind {
   REPORT_RESULT
 };
 
-/* Worker to controller. */
+/* Worker to controller. Times are on the worker's clock unless said otherwise. */
 struct report_message {
-  enum report_kind kind;
+  uint8_t kind;    /* enum report_kind */
+  uint8_t type;    /* RESULT: enum action_type */
+  uint16_t status; /* enum action_status */
   uint32_t connection;
-  uint32_t package_index;   /* MODEL_LOADED; what STATE says lies in worker_node.state */
-  struct instant ping_sent; /* PONG: as it came, on the controller's clock */
   uint64_t action_id;
-  enum action_type type;
-  enum action_status status;
+  uint32_t package_index; /* MODEL_LOADED; what STATE says lies in worker_node.state */
   uint32_t model_id;
   uint32_t batch_size;
-  struct executor_step run;
-  struct instant output_end;
   uint32_t clock_before_mhz;
   uint32_t clock_after_mhz;
+  struct executor_step run;
+  struct instant output_end;
   struct instant received; /* of the ping or the action */
   struct instant sent;
+  struct instant ping_sent; /* PONG: as it came, on the controller's clock */
 };
 
 #endif

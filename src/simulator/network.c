@@ -4,16 +4,28 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/prefetch.h"
 
 /* Few, so that thousands of channels stay in the processor's caches; most have one under way. */
-enum { CHANNEL_CAPACITY_FIRST = 4 };
+enum { CHANNEL_CAPACITY_BITS_FIRST = 2, CHANNEL_CAPACITY_BITS_MAX = 30 };
 
-/* Each slot begins with the arrival; the message follows, aligned as malloc's. */
-enum { SLOT_HEAD_BYTES = 16 };
+/* Each slot begins with the arrival; the message follows, aligned to 8 bytes. Slots are cache
+ * lines. */
+enum { SLOT_HEAD_BYTES = 8 };
+
+static uint32_t last_index(const struct channel *channel) {
+  return (UINT32_C(1) << channel->capacity_bits) - 1;
+}
 
 static unsigned char *slot_at(const struct channel *channel, uint32_t index) {
   return channel->slots +
-         (size_t)((channel->first + index) & (channel->capacity - 1)) * channel->slot_bytes;
+         (size_t)((channel->first + index) & last_index(channel)) * channel->slot_bytes;
+}
+
+static unsigned char *slots_take(uint32_t capacity_bits, size_t slot_bytes) {
+  unsigned char *slots = aligned_alloc(PREFETCH_LINE_BYTES, slot_bytes << capacity_bits);
+  CHECK(slots != NULL);
+  return slots;
 }
 
 static struct instant arrival_of(const unsigned char *slot) {
@@ -38,7 +50,7 @@ static struct instant channel_run(void *self, struct instant now) {
     channel->first = 0; /* the slot that is in the cache */
     return INSTANT_NEVER;
   }
-  channel->first = (channel->first + 1) & (channel->capacity - 1);
+  channel->first = (channel->first + 1) & last_index(channel);
   slot = slot_at(channel, 0);
   return arrival_of(slot);
 }
@@ -47,18 +59,20 @@ void channel_init(struct channel *channel, struct events *events, struct network
                   struct port *from, struct port *to, size_t message_bytes,
                   void (*deliver)(void *self, struct instant now, const void *message),
                   void *self) {
+  const size_t slot_bytes = (SLOT_HEAD_BYTES + message_bytes + PREFETCH_LINE_BYTES - 1) /
+                            PREFETCH_LINE_BYTES * PREFETCH_LINE_BYTES;
+  CHECK_LE(slot_bytes, UINT16_MAX);
   *channel = (struct channel){.network = network,
                               .from = from,
                               .to = to,
-                              .slot_bytes = SLOT_HEAD_BYTES + (message_bytes + 15) / 16 * 16,
-                              .capacity = CHANNEL_CAPACITY_FIRST,
+                              .slot_bytes = (uint16_t)slot_bytes,
+                              .capacity_bits = CHANNEL_CAPACITY_BITS_FIRST,
                               .last_arrival = events->now,
                               .deliver = deliver,
                               .self = self};
   event_init(&channel->event, events, channel_run, channel);
   prng_init(&channel->prng, network->seed, channel->event.number);
-  channel->slots = calloc(channel->capacity, channel->slot_bytes);
-  CHECK(channel->slots != NULL);
+  channel->slots = slots_take(channel->capacity_bits, channel->slot_bytes);
 }
 
 void channel_finish(struct channel *channel) {
@@ -69,15 +83,14 @@ void channel_finish(struct channel *channel) {
 }
 
 static void grow(struct channel *channel) {
-  CHECK_LT(channel->capacity, 1U << 30);
-  unsigned char *slots = calloc((size_t)channel->capacity * 2, channel->slot_bytes);
-  CHECK(slots != NULL);
+  CHECK_LT(channel->capacity_bits, CHANNEL_CAPACITY_BITS_MAX);
+  unsigned char *slots = slots_take(channel->capacity_bits + 1U, channel->slot_bytes);
   for (uint32_t i = 0; i < channel->count; i++) {
     memcpy(slots + (size_t)i * channel->slot_bytes, slot_at(channel, i), channel->slot_bytes);
   }
   free(channel->slots);
   channel->slots = slots;
-  channel->capacity *= 2;
+  channel->capacity_bits++;
   channel->first = 0;
 }
 
@@ -120,16 +133,16 @@ static void give_notices(struct network *network, const struct channel *channel)
     const struct network_notice *notice =
         &network->notices[(last - NOTICE_AFTER[step]) % NETWORK_NOTICES];
     const struct channel *of = notice->channel;
-    const uint64_t ahead = notice->number - of->delivered_count; /* huge: it has arrived */
+    const uint32_t ahead = notice->number - of->delivered_count; /* huge: it has arrived */
     if (ahead < of->count) {
-      of->expect(of->self, slot_at(of, (uint32_t)ahead) + SLOT_HEAD_BYTES, step);
+      of->expect(of->self, slot_at(of, ahead) + SLOT_HEAD_BYTES, step);
     }
   }
 }
 
 void *channel_send(struct channel *channel, uint64_t wire_bytes) {
   CHECK(!channel->is_delivering);
-  if (channel->count == channel->capacity) {
+  if (channel->count > last_index(channel)) {
     grow(channel);
   }
   if (channel->expect != NULL) {

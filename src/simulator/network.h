@@ -27,7 +27,7 @@ struct channel;
 
 struct network_notice {
   const struct channel *channel;
-  uint64_t number; /* of the message in its channel */
+  uint32_t number; /* of the message in its channel */
 };
 
 struct network {
@@ -45,28 +45,29 @@ struct port {
   struct instant in_free;
 };
 
+/* By cache lines, where it is aligned to them: what delivering needs, then what sending needs. */
 struct channel {
   struct event event;
+  unsigned char *slots; /* capacity of them; each an instant and a message */
+  void (*deliver)(void *self, struct instant now, const void *message);
+  void *self;
+  struct instant held_until; /* nothing is delivered before */
+  uint32_t first;
+  uint32_t count;
+  uint32_t delivered_count; /* wraps around */
+  uint16_t slot_bytes;
+  uint8_t capacity_bits; /* slots are 2 to the power of it */
+  bool is_delivering;
   struct network *network;
   struct port *from;
   struct port *to;
-  struct prng prng;
-  unsigned char *slots; /* capacity of them; each an instant and a message */
-  size_t slot_bytes;
-  uint32_t capacity; /* a power of two */
-  uint32_t first;
-  uint32_t count;
-  uint64_t delivered_count;
   struct instant last_arrival;
-  struct instant held_until; /* nothing is delivered before */
-  bool is_delivering;
-  void (*deliver)(void *self, struct instant now, const void *message);
+  struct prng prng;
   /* NULL, or asked about each message while it is under way, as long as that is: a few times, each
    * time one `step` further (from 0 on) and with other events in between. The receiver may bring
    * into the processor's caches what the message will touch: in each step what the step before has
    * led to (base/prefetch.h). */
   void (*expect)(const void *self, const void *message, uint32_t step);
-  void *self;
 };
 
 /* `message_bytes`: of the struct that stands for every message of this channel. `deliver` may use

@@ -36,6 +36,7 @@ struct simulation {
   struct client_node client;
   struct controller_node controller;
   struct worker_node *workers;
+  size_t workers_bytes;
   unsigned char *workers_memory;
   size_t workers_memory_bytes;
   struct scheduler_gpu *scheduler_gpus;     /* of one worker */
@@ -89,6 +90,8 @@ static struct local_clock draw_clock(const struct simulation_config *config, str
 
 static struct emulated_config backend_of(const struct simulation *simulation, uint32_t worker) {
   const struct simulation_config *config = &simulation->config;
+  uint32_t packages_count = 0;
+  (void)workload_models(simulation->client.workload, &packages_count);
   struct emulated_config backend;
   emulated_config_defaults(&backend);
   backend.gpus = simulation->backend_gpus;
@@ -96,6 +99,7 @@ static struct emulated_config backend_of(const struct simulation *simulation, ui
   backend.profile = config->profile;
   backend.profile_count = config->profile_count;
   backend.models_max = simulation->models_count;
+  backend.loads_max = packages_count;
   backend.seed = seed_of(config, SEED_WORKERS + (uint64_t)worker);
   backend.execute_jitter_ppm = config->execute_jitter_ppm;
   backend.transfer_jitter_ppm = config->transfer_jitter_ppm;
@@ -209,7 +213,8 @@ static enum err take_arrays(struct simulation *simulation) {
   const uint32_t sources = config->workers_count * 4 + 8 + SIMULATION_EVENTS_MORE;
   simulation->events_memory_bytes = events_bytes(sources);
   simulation->events_memory = simulator_memory_take(simulation->events_memory_bytes);
-  simulation->workers = calloc(config->workers_count, sizeof(*simulation->workers));
+  simulation->workers_bytes = config->workers_count * sizeof(*simulation->workers);
+  simulation->workers = simulator_memory_take(simulation->workers_bytes);
   simulation->scheduler_gpus = calloc(config->gpus_per_worker, sizeof(struct scheduler_gpu));
   simulation->backend_gpus = calloc(config->gpus_per_worker, sizeof(struct emulated_gpu_config));
   if (simulation->events_memory == NULL || simulation->workers == NULL ||
@@ -340,7 +345,7 @@ void simulation_destroy(struct simulation *simulation) {
   client_node_finish(&simulation->client);
   os_memory_give(simulation->workers_memory, simulation->workers_memory_bytes);
   os_memory_give(simulation->events_memory, simulation->events_memory_bytes);
-  free(simulation->workers);
+  os_memory_give(simulation->workers, simulation->workers_bytes);
   free(simulation->scheduler_gpus);
   free(simulation->backend_gpus);
   free(simulation->specs);

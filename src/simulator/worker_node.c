@@ -31,8 +31,10 @@ struct parts {
 
 static struct executor_limits limits_of(const struct worker_node_config *config) {
   const struct emulated_config *emulated = config->backend;
-  struct executor_limits limits = {
-      .models = emulated->models_max, .actions = config->actions_max, .gpus = emulated->gpus_count};
+  struct executor_limits limits = {.models = emulated->models_max,
+                                   .loads = config->packages_count,
+                                   .actions = config->actions_max,
+                                   .gpus = emulated->gpus_count};
   for (uint32_t i = 0; i < emulated->gpus_count; i++) {
     const uint32_t pages = emulated->gpus[i].pages;
     limits.pages_per_gpu = pages > limits.pages_per_gpu ? pages : limits.pages_per_gpu;
@@ -275,8 +277,8 @@ static void send_result(struct worker_node *worker, struct instant now,
   *message = (struct report_message){.kind = REPORT_RESULT,
                                      .connection = action->connection,
                                      .action_id = action->action_id,
-                                     .type = result->type,
-                                     .status = result->status,
+                                     .type = (uint8_t)result->type,
+                                     .status = (uint16_t)result->status,
                                      .model_id = result->model_id,
                                      .batch_size = result->batch_size,
                                      .run = result->run,
@@ -335,7 +337,7 @@ static void on_action(struct worker_node *worker, struct instant now, struct wor
                                         .is_change = order->type != ACTION_INFER};
   peer->changes_count += action->is_change;
   const struct executor_action taken = {.action_id = pool_id(&worker->actions, action),
-                                        .type = order->type,
+                                        .type = (enum action_type)order->type,
                                         .gpu_index = order->gpu_index,
                                         .model_id = order->model_id,
                                         .batch_size = order->batch_size,
@@ -354,7 +356,7 @@ static void on_load_model(struct worker_node *worker, struct instant now,
   struct report_message *message = report(worker, order->connection, LOAD_MODEL_WIRE_BYTES);
   message->kind = REPORT_MODEL_LOADED;
   message->package_index = order->package_index;
-  message->status = status;
+  message->status = (uint16_t)status;
 }
 
 /* `now` is local. */
@@ -368,7 +370,7 @@ static void on_order(struct worker_node *worker, struct instant now,
   if (peer == NULL) {
     return; /* it came over a connection that has ended here */
   }
-  switch (order->kind) {
+  switch ((enum order_kind)order->kind) {
   case ORDER_CLOSE:
     peer->ends_at = instant_add(now, order->unseen);
     worker->next_end = instant_min(worker->next_end, peer->ends_at);
@@ -528,9 +530,8 @@ enum action_status worker_node_load_package(struct worker_node *worker, struct i
   if (loaded.status != ACTION_SUCCESS) {
     return loaded.status;
   }
-  for (uint32_t i = 0; i < package->copies; i++) {
-    CHECK(executor_on_model_loaded(worker->executor, package->first_index + i, &loaded.spec));
-  }
+  CHECK(executor_on_model_loaded(worker->executor, package->first_index, package->copies,
+                                 &loaded.spec));
   worker->has_package[package_index] = true;
   *ret_spec = loaded.spec;
   return ACTION_SUCCESS;

@@ -122,9 +122,7 @@ static enum action_status adopt(struct worker *worker, struct package *package,
                 package->path);
     return ACTION_RUNTIME_ERROR;
   }
-  for (uint32_t i = 0; i < package->copies; i++) {
-    CHECK(executor_on_model_loaded(worker->executor, package->first_model_id + i, spec));
-  }
+  CHECK(executor_on_model_loaded(worker->executor, package->first_model_id, package->copies, spec));
   package->spec = *spec;
   package->is_loaded = true;
   worker->packages.models_count += package->copies;

@@ -14,25 +14,28 @@
  * longest possible run of a command known. */
 #define JITTER_SIGMAS_MAX 6.0
 
-/* What an engine is doing. */
+/* What an engine is doing: what its completion needs. */
 struct emulated_engine {
-  struct backend_command command;
+  uint64_t command_id;
   struct instant begin;
+  const struct backend_io *io; /* OUTPUT */
+  uint32_t model_id;
+  uint32_t batch_size;
   uint32_t clock_before_mhz;
 };
 
 struct emulated_gpu {
-  struct emulated_engine engines[BACKEND_ENGINES];
+  _Alignas(64) struct prng prng;
   struct emulated_gpu_config config;
-  struct prng prng;
+  struct emulated_engine engines[BACKEND_ENGINES];
 };
 
 struct emulated {
-  struct emulated_config config;
+  struct tournament ends; /* of the engines of all GPUs in their order, while under way */
   struct emulated_gpu *gpus;
-  struct model_ranges model_rows; /* row of the profile, by model id */
-  struct tournament ends;         /* of the engines of all GPUs in their order, while under way */
   struct ring loaded;             /* struct emulated_job, done and not polled */
+  struct model_ranges model_rows; /* row of the profile, by model id */
+  struct emulated_config config;
 };
 
 struct emulated_job {
@@ -49,6 +52,10 @@ void emulated_config_defaults(struct emulated_config *config) {
   };
 }
 
+static uint32_t loads_max(const struct emulated_config *config) {
+  return config->loads_max == 0 ? config->models_max : config->loads_max;
+}
+
 static struct emulated *carve(struct arena *arena, const struct emulated_config *config,
                               struct emulated *counted) {
   struct emulated *emulated = arena_take(arena, 1, sizeof(*emulated));
@@ -57,7 +64,7 @@ static struct emulated *carve(struct arena *arena, const struct emulated_config 
   }
   *emulated = (struct emulated){.config = *config};
   emulated->gpus = arena_take(arena, config->gpus_count, sizeof(struct emulated_gpu));
-  model_ranges_init(&emulated->model_rows, arena, config->models_max);
+  model_ranges_init(&emulated->model_rows, arena, loads_max(config));
   CHECK_LE(config->gpus_count, UINT32_MAX / BACKEND_ENGINES);
   tournament_init(&emulated->ends, arena, config->gpus_count * BACKEND_ENGINES);
   ring_init(&emulated->loaded, arena, EMULATED_LOAD_JOBS, sizeof(struct emulated_job));
@@ -143,7 +150,8 @@ static void spec_for_job(const struct model_spec *row, const struct backend_load
 static enum err emulated_load_model(void *self, struct instant now,
                                     const struct backend_load_model *job) {
   struct emulated *emulated = self;
-  if (emulated->loaded.count == emulated->loaded.capacity) {
+  if (emulated->loaded.count == emulated->loaded.capacity ||
+      emulated->model_rows.count == emulated->model_rows.capacity) {
     return ERR_FULL;
   }
   struct emulated_job done = {.end = now, .loaded = {.job_id = job->job_id}};
@@ -224,9 +232,12 @@ static void emulated_submit(void *self, struct instant now, const struct backend
   struct emulated_engine *engine = &gpu->engines[command->engine];
   const uint32_t number = command->gpu_index * BACKEND_ENGINES + command->engine;
   CHECK_EQ(tournament_key(&emulated->ends, number), INT64_MAX);
-  engine->command = *command;
-  engine->begin = now;
-  engine->clock_before_mhz = gpu->config.clock_mhz;
+  *engine = (struct emulated_engine){.command_id = command->command_id,
+                                     .begin = now,
+                                     .io = command->io,
+                                     .model_id = command->model_id,
+                                     .batch_size = command->batch_size,
+                                     .clock_before_mhz = gpu->config.clock_mhz};
   const struct instant end = instant_add(now, draw_duration(emulated, gpu, command));
   tournament_set(&emulated->ends, number, end.ns);
 }
@@ -242,13 +253,13 @@ static void emulated_evict(void *self, struct instant now, uint32_t gpu_index, u
   }
 }
 
-static void write_outputs(const struct emulated *emulated, const struct backend_command *command) {
-  const struct backend_io *io = command->io;
-  if (command->engine != BACKEND_ENGINE_OUTPUT || io == NULL || io->outputs == NULL) {
+static void write_outputs(const struct emulated *emulated, const struct emulated_engine *engine) {
+  const struct backend_io *io = engine->io;
+  if (io == NULL || io->outputs == NULL) {
     return;
   }
-  const struct model_spec *row = row_of_model(emulated, command->model_id);
-  for (uint32_t i = 0; i < command->batch_size; i++) {
+  const struct model_spec *row = row_of_model(emulated, engine->model_id);
+  for (uint32_t i = 0; i < engine->batch_size; i++) {
     const void *input = io->inputs == NULL ? NULL : io->inputs[i];
     emulated_output(row->name, input, (size_t)row->input_bytes,
                     (unsigned char *)io->outputs + (size_t)row->output_bytes * i,
@@ -264,16 +275,18 @@ static uint32_t emulated_poll(void *self, struct instant now,
     const struct instant end = {tournament_first_key(&emulated->ends)};
     const uint32_t number = tournament_first(&emulated->ends);
     tournament_set(&emulated->ends, number, INT64_MAX);
-    const struct emulated_engine *engine =
-        &emulated->gpus[number / BACKEND_ENGINES].engines[number % BACKEND_ENGINES];
-    write_outputs(emulated, &engine->command);
+    const struct emulated_gpu *gpu = &emulated->gpus[number / BACKEND_ENGINES];
+    const struct emulated_engine *engine = &gpu->engines[number % BACKEND_ENGINES];
+    if (number % BACKEND_ENGINES == BACKEND_ENGINE_OUTPUT) {
+      write_outputs(emulated, engine);
+    }
     ret_completions[count++] = (struct backend_completion){
-        .command_id = engine->command.command_id,
+        .command_id = engine->command_id,
         .status = ACTION_SUCCESS,
         .begin = engine->begin,
         .end = end,
         .clock_before_mhz = engine->clock_before_mhz,
-        .clock_after_mhz = emulated->gpus[engine->command.gpu_index].config.clock_mhz,
+        .clock_after_mhz = gpu->config.clock_mhz,
     };
   }
   return count;

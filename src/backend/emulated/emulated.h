@@ -44,6 +44,7 @@ struct emulated_config {
       *profile; /* profile_count rows, one a package; must outlive the backend */
   uint32_t profile_count;
   uint32_t models_max; /* model ids are below this */
+  uint32_t loads_max;  /* calls of load_model() that succeed; 0: as many as models */
   uint64_t seed;
   /* Standard deviation of a duration's jitter, in parts per million of its profiled value.
    * Defaults: EXECUTE 80 (p99.99 = +3.72 sigma = +0.03 %, as measured on V100s in OSDI 2020,

@@ -73,7 +73,7 @@ static inline struct rig rig_open(uint64_t io_bytes) {
   rig.executor = executor_init(rig.memory, &limits, gpus, RIG_GPUS);
   const struct model_spec spec = rig_spec();
   for (uint32_t model_id = 0; model_id < RIG_MODELS; model_id++) {
-    assert_true(executor_on_model_loaded(rig.executor, model_id, &spec));
+    assert_true(executor_on_model_loaded(rig.executor, model_id, 1, &spec));
   }
   return rig;
 }

@@ -426,16 +426,33 @@ static void models_are_taken_once_and_only_if_valid(void **state) {
   (void)state;
   struct rig rig = rig_open(IO_PLENTY);
   struct model_spec spec = rig_spec();
-  assert_false(executor_on_model_loaded(rig.executor, 0, &spec));
-  assert_false(executor_on_model_loaded(rig.executor, RIG_MODELS + 1, &spec));
+  assert_false(executor_on_model_loaded(rig.executor, 0, 1, &spec));
+  assert_false(executor_on_model_loaded(rig.executor, RIG_MODELS, 0, &spec));
+  assert_false(executor_on_model_loaded(rig.executor, RIG_MODELS, 2, &spec));
+  assert_false(executor_on_model_loaded(rig.executor, RIG_MODELS + 1, 1, &spec));
   spec.weights_pages++;
-  assert_false(executor_on_model_loaded(rig.executor, RIG_MODELS, &spec));
+  assert_false(executor_on_model_loaded(rig.executor, RIG_MODELS, 1, &spec));
   assert_null(executor_model(rig.executor, RIG_MODELS));
   spec = rig_spec();
-  assert_true(executor_on_model_loaded(rig.executor, RIG_MODELS, &spec));
+  assert_true(executor_on_model_loaded(rig.executor, RIG_MODELS, 1, &spec));
   assert_string_equal(executor_model(rig.executor, RIG_MODELS)->name, "rig");
   assert_null(executor_model(rig.executor, UINT32_MAX));
   rig_close(&rig);
+}
+
+static void one_load_more_than_the_limit_is_refused(void **state) {
+  (void)state;
+  const struct backend_gpu gpu = {.pages = 4};
+  const struct executor_limits limits = {
+      .models = 8, .loads = 1, .actions = 1, .gpus = 1, .pages_per_gpu = 4};
+  void *memory = test_memory_take(executor_bytes(&limits));
+  struct executor *executor = executor_init(memory, &limits, &gpu, 1);
+  const struct model_spec spec = rig_spec();
+  assert_true(executor_on_model_loaded(executor, 2, 5, &spec));
+  assert_non_null(executor_model(executor, 6));
+  assert_null(executor_model(executor, 7));
+  assert_false(executor_on_model_loaded(executor, 7, 1, &spec));
+  free(memory);
 }
 
 static void complete_nothing(void *executor) {
@@ -481,6 +498,7 @@ int main(void) {
       cmocka_unit_test(shutdown_refuses_what_has_not_started),
       cmocka_unit_test(too_many_actions_are_not_taken),
       cmocka_unit_test(models_are_taken_once_and_only_if_valid),
+      cmocka_unit_test(one_load_more_than_the_limit_is_refused),
       cmocka_unit_test(a_backend_that_completes_what_does_not_run_is_a_bug),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
