@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What a simulated request and a simulated event cost.
 
-    bench/bench_simulate.py [--build DIR] [--rounds 3] [--counts] [--out FILE] [CASE ...]
+    bench/bench_simulate.py [--build DIR] [--rounds 3] [--policy infer4] [--counts] [--out FILE] [CASE ...]
 
 Cases (default: all):
   seed       the seed's experiment (6 GPUs, 4,026 instances, `azure 8`) for some simulated minutes: requests
@@ -97,6 +97,7 @@ def large(options):
 def sweep(options, name, points):
     first = None
     for number, arguments in points:
+        arguments = ("--policy", options.policy, *arguments)
         run = quickest(options.rounds, options.build, "--requests", 4000000, *arguments)
         per_event = float(run["cpu_s"]) / float(run["events"])
         first = first or per_event
@@ -137,6 +138,7 @@ def main():
     parser.add_argument("cases", nargs="*", metavar="CASE")
     parser.add_argument("--build", default=os.environ.get("CLOCKWORK_BUILD", ROOT / "build"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--policy", default="infer4", help="of `gpus` and `models`")
     parser.add_argument("--counts", action="store_true", help="instructions and cache lines too; needs valgrind")
     parser.add_argument("--out", help="append the figures to this file, with machine and commit")
     options = parser.parse_args()
@@ -154,6 +156,7 @@ def main():
         head = (f"# {time.strftime('%Y-%m-%d')}, commit {commit}, {os.cpu_count()} cores,"
                 f" {platform.machine()} ({processor()}), Linux {platform.release().split('-')[0]},"
                 f" load average {os.getloadavg()[2]:.1f}: bench/bench_simulate.py --rounds {options.rounds}"
+                f"{'' if options.policy == 'infer4' else ' --policy ' + options.policy}"
                 f"{' --counts' if options.counts else ''} {' '.join(options.cases)}")
         with open(options.out, "a", encoding="utf-8") as out:
             out.write("\n".join([head.rstrip(), *lines]) + "\n")
