@@ -1,15 +1,16 @@
 /* What the CUDA backend makes of model packages on the first GPU: how long each batch size runs,
- * alone and while weights of other instances stream in back to back, and how long those take.
+ * alone, while weights of other instances stream in back to back, and how long those take; and for
+ * comparison how long plain copies of the same bytes from pinned memory take in their place.
  *
  *   bench_cuda [--runs N] [--compiled 1] [--ops 1] [--profile FILE]
  *              [--input FILE --output FILE] PACKAGE...
  *
- * Lines of "PACKAGE batch B alone|beside loads: ..." in microseconds. "run" is what the device
- * took, "answer" from submitting the execution until its completion was polled. With --input, the
- * file's bytes are the input of each batch size in turn (repeated from its begin where it is too
- * short), and the outputs of all batch sizes are written to FILE.MODEL.bB. With --profile, a row
- * for each package is added to FILE, in the format of model/profile.h: what simulate and emulated
- * workers read.
+ * Lines of "PACKAGE batch B alone|beside loads|beside copies: ..." in microseconds. "run" is what
+ * the device took, "answer" from submitting the execution until its completion was polled. With
+ * --input, the file's bytes are the input of each batch size in turn (repeated from its begin where
+ * it is too short), and the outputs of all batch sizes are written to FILE.MODEL.bB. With
+ * --profile, a row for each package is added to FILE, in the format of model/profile.h: what
+ * simulate and emulated workers read.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #ifdef CLOCKWORK_HAS_CUDA
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/pinned.h"
 #include "base/check.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -35,8 +37,24 @@ struct sample {
   int64_t *ns;
 };
 
+enum company { ALONE, BESIDE_LOADS, BESIDE_COPIES, COMPANIES };
+
+static const char *const company_names[COMPANIES] = {"alone", "beside loads", "beside copies"};
+
+/* Copies as a user would write them: one call for all bytes, from pinned memory. */
+struct plain {
+  struct library library;
+  struct pinned from;
+  CUdeviceptr to;
+  CUstream stream;
+  uint32_t *word; /* pinned: how many are done */
+  CUdeviceptr word_address;
+  uint32_t begun;
+};
+
 struct bench {
   struct backend backend;
+  struct plain plain;
   uint32_t runs;
   bool compiled;
   bool has_ops;
@@ -146,60 +164,125 @@ static void load_instance(struct bench *bench, uint32_t model_id, uint32_t place
   run_one(bench, &command);
 }
 
-/* Executes `runs` times; with `beside`, LOADs and EVICTs of the other copies never pause. */
+static void plain_open(struct plain *plain, uint64_t bytes) {
+  memset(plain, 0, sizeof(*plain));
+  struct error_text error;
+  CUdevice device = 0;
+  CUcontext context = NULL;
+  void *word = NULL;
+  CHECK_EQ(library_open(&plain->library, &error), ERR_OK);
+  CHECK_EQ(plain->library.driver.cuDeviceGet(&device, 0), CUDA_SUCCESS);
+  CHECK_EQ(plain->library.driver.cuDevicePrimaryCtxRetain(&context, device), CUDA_SUCCESS);
+  CHECK_EQ(plain->library.driver.cuCtxSetCurrent(context), CUDA_SUCCESS);
+  CHECK_EQ(pinned_take(&plain->library, bytes, &plain->from), CUDA_SUCCESS);
+  CHECK_EQ(plain->library.driver.cuMemAlloc(&plain->to, bytes), CUDA_SUCCESS);
+  CHECK_EQ(
+      plain->library.driver.cuStreamCreateWithPriority(&plain->stream, CU_STREAM_NON_BLOCKING, 0),
+      CUDA_SUCCESS);
+  CHECK_EQ(plain->library.driver.cuMemHostAlloc(&word, sizeof(uint32_t), CU_MEMHOSTALLOC_DEVICEMAP),
+           CUDA_SUCCESS);
+  plain->word = word;
+  *plain->word = 0;
+  CHECK_EQ(plain->library.driver.cuMemHostGetDevicePointer(&plain->word_address, word, 0),
+           CUDA_SUCCESS);
+}
+
+static void plain_begin(struct plain *plain) {
+  plain->begun++;
+  CHECK_EQ(plain->library.driver.cuMemcpyHtoDAsync(plain->to, plain->from.bytes,
+                                                   plain->from.size_bytes, plain->stream),
+           CUDA_SUCCESS);
+  CHECK_EQ(plain->library.driver.cuStreamWriteValue32(plain->stream, plain->word_address,
+                                                      plain->begun, 0),
+           CUDA_SUCCESS);
+}
+
+static bool plain_is_done(const struct plain *plain) {
+  return __atomic_load_n(plain->word, __ATOMIC_ACQUIRE) == plain->begun;
+}
+
+static void plain_close(struct plain *plain) {
+  CUdevice device = 0;
+  plain->library.driver.cuStreamSynchronize(plain->stream);
+  plain->library.driver.cuStreamDestroy(plain->stream);
+  plain->library.driver.cuMemFree(plain->to);
+  plain->library.driver.cuMemFreeHost(plain->word);
+  pinned_give(&plain->library, &plain->from);
+  plain->library.driver.cuDeviceGet(&device, 0);
+  plain->library.driver.cuDevicePrimaryCtxRelease(device);
+  library_close(&plain->library);
+}
+
+/* The next LOAD of the other copies. Room for all of them but one: it takes the pages of the one
+ * loaded longest ago, as in a full cache. */
+static void submit_load(struct bench *bench, const struct model_spec *spec, uint32_t model_id,
+                        uint32_t loaded, struct flight *flight) {
+  const uint32_t others = COPIES - 1;
+  const uint32_t room = others - 1;
+  const uint32_t place = 1 + loaded % room;
+  if (loaded >= room) {
+    bench->backend.ops->evict(bench->backend.self, os_now(), 0,
+                              model_id + 1 + (loaded - room) % others, pages[place],
+                              spec->weights_pages);
+  }
+  struct backend_command load = {.engine = BACKEND_ENGINE_LOAD,
+                                 .model_id = model_id + 1 + loaded % others,
+                                 .pages = pages[place]};
+  for (uint32_t i = 0; i < spec->weights_pages; i++) {
+    pages[place][i] = place * spec->weights_pages + i;
+  }
+  submit(bench, &load, flight);
+}
+
+static void evict_others(struct bench *bench, const struct model_spec *spec, uint32_t model_id,
+                         uint32_t begun) {
+  const uint32_t others = COPIES - 1;
+  const uint32_t room = others - 1;
+  for (uint32_t i = begun > room ? begun - room : 0; i < begun; i++) {
+    bench->backend.ops->evict(bench->backend.self, os_now(), 0, model_id + 1 + i % others,
+                              pages[1 + i % room], spec->weights_pages);
+  }
+}
+
+/* Executes `runs` times; what it is beside never pauses. */
 static void measure(struct bench *bench, const struct model_spec *spec, uint32_t model_id,
-                    uint32_t batch_size, bool beside) {
+                    uint32_t batch_size, enum company company) {
   struct flight flights[2] = {{.is_under_way = false}, {.is_under_way = false}};
   struct backend_completion last[2];
   memset(last, 0, sizeof(last));
-  bool was_under_way[2] = {false, false};
-  uint32_t loaded = 0; /* of the other copies, counted up for ever */
-  const uint32_t others = COPIES - 1;
+  uint32_t executed = 0;
+  uint32_t begun = 0; /* of the LOADs or copies */
+  struct instant copy_begin = os_now();
   while (bench->run.count < bench->runs) {
     if (!flights[0].is_under_way) {
-      if (was_under_way[0]) {
+      if (executed++ > 0) {
         sample_add(&bench->run, instant_since(last[0].end, last[0].begin));
         sample_add(&bench->answer, instant_since(os_now(), flights[0].submitted));
       }
       struct backend_command execute = {
           .engine = BACKEND_ENGINE_EXECUTE, .model_id = model_id, .batch_size = batch_size};
       submit(bench, &execute, &flights[0]);
-      was_under_way[0] = true;
     }
-    if (beside && !flights[1].is_under_way) {
-      if (was_under_way[1]) {
+    if (company == BESIDE_LOADS && !flights[1].is_under_way) {
+      if (begun > 0) {
         sample_add(&bench->load, instant_since(last[1].end, flights[1].submitted));
-        loaded++;
       }
-      /* Room for all of them but one: the next takes the pages of the one loaded longest ago, as in
-       * a full cache. */
-      const uint32_t room = others - 1;
-      const uint32_t place = 1 + loaded % room;
-      if (loaded >= room) {
-        bench->backend.ops->evict(bench->backend.self, os_now(), 0,
-                                  model_id + 1 + (loaded - room) % others, pages[place],
-                                  spec->weights_pages);
+      submit_load(bench, spec, model_id, begun++, &flights[1]);
+    }
+    if (company == BESIDE_COPIES && plain_is_done(&bench->plain)) {
+      const struct instant now = os_now();
+      if (begun++ > 0) {
+        sample_add(&bench->load, instant_since(now, copy_begin));
       }
-      struct backend_command load = {.engine = BACKEND_ENGINE_LOAD,
-                                     .model_id = model_id + 1 + loaded % others,
-                                     .pages = pages[place]};
-      for (uint32_t i = 0; i < spec->weights_pages; i++) {
-        pages[place][i] = place * spec->weights_pages + i;
-      }
-      submit(bench, &load, &flights[1]);
-      was_under_way[1] = true;
+      copy_begin = now;
+      plain_begin(&bench->plain);
     }
     poll_once(bench, flights, 2, last);
   }
-  while (flights[0].is_under_way || flights[1].is_under_way) {
+  while (flights[0].is_under_way || flights[1].is_under_way || !plain_is_done(&bench->plain)) {
     poll_once(bench, flights, 2, last);
   }
-  const uint32_t room = others - 1;
-  const uint32_t begun = beside ? loaded + 1 : 0;
-  for (uint32_t i = begun > room ? begun - room : 0; i < begun; i++) {
-    bench->backend.ops->evict(bench->backend.self, os_now(), 0, model_id + 1 + i % others,
-                              pages[1 + i % room], spec->weights_pages);
-  }
+  evict_others(bench, spec, model_id, company == BESIDE_LOADS ? begun : 0);
 }
 
 static void answer_file(struct bench *bench, const struct model_spec *spec, uint32_t model_id,
@@ -283,24 +366,26 @@ static void bench_package(struct bench *bench, const char *path, uint32_t model_
     profile_row(bench, spec);
   }
   load_instance(bench, model_id, 0, spec->weights_pages);
+  plain_open(&bench->plain, spec->weights_bytes);
   for (uint32_t kind = 0; kind < spec->batch_kinds; kind++) {
     const uint32_t batch_size = spec->batch_sizes[kind];
     if (bench->input_path != NULL) {
       answer_file(bench, spec, model_id, batch_size);
     }
-    for (int beside = 0; beside < 2 && bench->runs > 0; beside++) {
-      measure(bench, spec, model_id, batch_size, beside == 1);
-      printf("%s batch %u %s, expected %.1f:", spec->name, batch_size,
-             beside == 1 ? "beside loads" : "alone", (double)spec->execute[kind].ns / 1e3);
+    for (int company = 0; company < COMPANIES && bench->runs > 0; company++) {
+      measure(bench, spec, model_id, batch_size, (enum company)company);
+      printf("%s batch %u %s, expected %.1f:", spec->name, batch_size, company_names[company],
+             (double)spec->execute[kind].ns / 1e3);
       sample_print("run", &bench->run);
       sample_print("answer", &bench->answer);
-      sample_print("load", &bench->load);
+      sample_print(company == BESIDE_LOADS ? "load" : "copy", &bench->load);
       printf("\n");
       fflush(stdout);
     }
   }
   bench->backend.ops->evict(bench->backend.self, os_now(), 0, model_id, pages[0],
                             spec->weights_pages);
+  plain_close(&bench->plain);
 }
 
 static int parse(struct bench *bench, int argc, char **argv) {

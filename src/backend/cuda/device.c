@@ -105,6 +105,23 @@ static CUmemAllocationProp page_properties(const struct device *device) {
   return properties;
 }
 
+/* 27 us a page. */
+static enum err map_pool(struct device *device, struct error_text *ret_error) {
+  const struct library *library = device->library;
+  const size_t bytes = (size_t)device->pages_count * MODEL_PAGE_BYTES;
+  TRY(device, library->driver.cuMemAddressReserve(&device->pool, bytes, MODEL_PAGE_BYTES, 0, 0),
+      "addresses for %u pages", device->pages_count);
+  for (uint32_t i = 0; i < device->pages_count; i++) {
+    TRY(device,
+        library->driver.cuMemMap(device->pool + (uint64_t)i * MODEL_PAGE_BYTES, MODEL_PAGE_BYTES, 0,
+                                 device->pages[i], 0),
+        "mapping pages");
+    device->pool_pages_count++;
+  }
+  TRY(device, device_allow_access(device, device->pool, bytes), "mapping pages");
+  return ERR_OK;
+}
+
 static enum err take_pages(struct device *device, const struct device_limits *limits,
                            struct error_text *ret_error) {
   const struct library *library = device->library;
@@ -135,7 +152,7 @@ static enum err take_pages(struct device *device, const struct device_limits *li
                                     &properties, 0),
         "%u pages of 16 MiB, has %u; lower --pages", wanted, device->pages_count);
   }
-  return ERR_OK;
+  return map_pool(device, ret_error);
 }
 
 static enum err open_libraries(struct device *device, struct error_text *ret_error) {
@@ -245,6 +262,13 @@ void device_destroy(struct device *device) {
     if (device->cublaslt != NULL) {
       library->cublaslt.cublasLtDestroy(device->cublaslt);
     }
+    for (uint32_t i = 0; i < device->pool_pages_count; i++) {
+      library->driver.cuMemUnmap(device->pool + (uint64_t)i * MODEL_PAGE_BYTES, MODEL_PAGE_BYTES);
+    }
+    if (device->pool != 0) {
+      library->driver.cuMemAddressFree(device->pool,
+                                       (size_t)device->pages_count * MODEL_PAGE_BYTES);
+    }
     for (uint32_t i = 0; i < device->pages_count; i++) {
       library->driver.cuMemRelease(device->pages[i]);
     }
@@ -282,6 +306,11 @@ CUresult device_allow_access(const struct device *device, CUdeviceptr at, size_t
   access.location.id = device->handle;
   access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
   return device->library->driver.cuMemSetAccess(at, bytes, &access, 1);
+}
+
+CUdeviceptr device_page(const struct device *device, uint32_t page) {
+  CHECK_LT(page, device->pages_count);
+  return device->pool + (uint64_t)page * MODEL_PAGE_BYTES;
 }
 
 void device_enter(const struct device *device) {

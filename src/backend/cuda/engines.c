@@ -5,18 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/mapper.h"
+#include "backend/cuda/relax.h"
 #include "base/check.h"
 #include "os/clock.h"
 #include "os/thread.h"
 
 enum {
   CLOCK_ROUNDS = 200,
-  /* Copies of a LOAD in the stream at once, and the bytes of each: enough to keep the link busy
-   * while the next page is mapped and another unmapped, little enough for an input that waits
-   * behind them. Measured on an H100 beside executions: with 4 MiB LOADs took 8 % longer, with
-   * 16 MiB the p99 of when executions end was off by 2.0 ms instead of 0.4 ms. */
-  COPIES_QUEUED = 2,
-  COPY_BYTES = 8 << 20,
+  COPIES_QUEUED = 2, /* of a LOAD, in the stream at once: enough to keep the link busy */
   WORDS_APART = 16, /* a cache line each */
   /* Looks at a mailbox between two looks at the clock. */
   LOOKS = 64,
@@ -47,33 +44,17 @@ struct engine {
   struct backend_completion completion;
 };
 
-/* Windows to unmap, from the owner to the LOAD thread: one writer, one reader. */
-struct evictions {
-  uint32_t *model_ids; /* ring of `capacity` */
-  uint32_t capacity;
-  _Atomic(uint32_t) written;
-  _Atomic(uint32_t) read;
-};
-
 struct engines {
   struct engines_config config;
   const struct library *library;
   struct engine engine[BACKEND_ENGINES];
-  struct evictions evictions;
-  bool *is_mapped;         /* by model id; the LOAD thread's, as the next */
-  uint32_t unmapped_pages; /* of the oldest eviction */
+  struct mapper *mapper;
   void *words;             /* pinned, WORDS_APART for each engine */
   int64_t clock_offset_ns; /* device's clock - ours; the EXECUTE thread's */
   _Atomic(uint32_t) clock_mhz;
   _Atomic(bool) is_lost; /* the device failed: every command fails from now on */
   _Atomic(bool) is_stopping;
 };
-
-static void relax(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
 
 static const struct instance *instance_of(const struct engines *engines, uint32_t model_id) {
   const struct instance *instance = &engines->config.models->instances[model_id];
@@ -134,100 +115,49 @@ static CUresult wait_for(struct engine *engine) {
 /* ------------------------------------------------------------------------------------------ LOAD
  */
 
-/* Unmap one page of the oldest evicted window, some 30 us; false: there is none. */
-static bool unmap_some(struct engines *engines) {
-  struct evictions *evictions = &engines->evictions;
-  const uint32_t read = atomic_load_explicit(&evictions->read, memory_order_relaxed);
-  if (read == atomic_load_explicit(&evictions->written, memory_order_acquire)) {
-    return false;
-  }
-  const uint32_t model_id = evictions->model_ids[read % evictions->capacity];
-  const struct instance *instance = instance_of(engines, model_id);
-  if (engines->is_mapped[model_id] && engines->unmapped_pages < instance->weights_pages) {
-    const CUdeviceptr page = instance->gpus[engines->config.gpu_index].window +
-                             (uint64_t)engines->unmapped_pages * MODEL_PAGE_BYTES;
-    status_of(engines, engines->library->driver.cuMemUnmap(page, MODEL_PAGE_BYTES));
-    engines->unmapped_pages++;
-  }
-  if (!engines->is_mapped[model_id] || engines->unmapped_pages == instance->weights_pages) {
-    engines->is_mapped[model_id] = false;
-    engines->unmapped_pages = 0;
-    atomic_store_explicit(&evictions->read, read + 1, memory_order_release);
-  }
-  return true;
-}
-
-static CUresult map_page(const struct engines *engines, CUdeviceptr at, uint32_t page) {
-  const struct device *device = engines->config.device;
-  CHECK_LT(page, device->pages_count);
-  CUresult result =
-      engines->library->driver.cuMemMap(at, MODEL_PAGE_BYTES, 0, device->pages[page], 0);
-  if (result == CUDA_SUCCESS) {
-    result = device_allow_access(device, at, MODEL_PAGE_BYTES);
-    if (result != CUDA_SUCCESS) {
-      engines->library->driver.cuMemUnmap(at, MODEL_PAGE_BYTES);
-    }
-  }
-  return result;
-}
-
-/* Map a page, queue its copies, and use the time that they leave. */
-static CUresult load_page(struct engine *engine, CUdeviceptr at, uint32_t page,
-                          const unsigned char *from, uint64_t bytes) {
-  struct engines *engines = engine->engines;
-  CUresult result = map_page(engines, at, page);
-  if (result != CUDA_SUCCESS) {
-    return result;
-  }
-  for (uint64_t copied = 0; copied < bytes && result == CUDA_SUCCESS; copied += COPY_BYTES) {
+/* The copies of page `page`, at most COPIES_QUEUED of them in the stream. */
+static CUresult copy_page(struct engine *engine, CUdeviceptr to, const unsigned char *from,
+                          uint64_t bytes) {
+  CUresult result = CUDA_SUCCESS;
+  for (uint64_t copied = 0; copied < bytes && result == CUDA_SUCCESS; copied += DEVICE_COPY_BYTES) {
     const uint64_t left = bytes - copied;
     result = wait_for_marks(engine, COPIES_QUEUED - 1);
     if (result == CUDA_SUCCESS) {
-      result = engines->library->driver.cuMemcpyHtoDAsync(
-          at + copied, from + copied, left < COPY_BYTES ? left : COPY_BYTES, engine->stream);
+      result = engine->engines->library->driver.cuMemcpyHtoDAsync(
+          to + copied, from + copied, left < DEVICE_COPY_BYTES ? left : DEVICE_COPY_BYTES, engine->stream);
     }
     if (result == CUDA_SUCCESS) {
       result = mark(engine);
     }
-    if (copied == 0 && result == CUDA_SUCCESS) {
-      unmap_some(engines);
-    }
-  }
-  if (result != CUDA_SUCCESS) {
-    engines->library->driver.cuMemUnmap(at, MODEL_PAGE_BYTES);
   }
   return result;
 }
 
-/* A page of an evicted instance may be mapped there still while it is mapped here: nobody reads the
- * old window any more. */
+/* The window is mapped while the copies run: they go through the pool's own addresses. */
 static enum action_status load(struct engine *engine) {
   struct engines *engines = engine->engines;
-  const uint32_t model_id = engine->command.model_id;
-  const struct instance *instance = instance_of(engines, model_id);
-  const CUdeviceptr window = instance->gpus[engines->config.gpu_index].window;
+  const struct device *device = engines->config.device;
+  const struct backend_command *command = &engine->command;
+  const struct instance *instance = instance_of(engines, command->model_id);
   const unsigned char *weights = instance->package->weights.bytes;
   const uint64_t bytes = instance->package->plan->weights_bytes;
-  while (engines->is_mapped[model_id] && unmap_some(engines)) {
-    /* This instance itself was evicted: its window must be free first. */
-  }
   CUresult result = CUDA_SUCCESS;
-  uint32_t mapped = 0;
-  while (mapped < instance->weights_pages && result == CUDA_SUCCESS) {
-    const uint64_t from = (uint64_t)mapped * MODEL_PAGE_BYTES;
+  for (uint32_t i = 0; i < instance->weights_pages && result == CUDA_SUCCESS; i++) {
+    const uint64_t from = (uint64_t)i * MODEL_PAGE_BYTES;
     const uint64_t left = bytes - from;
-    result = load_page(engine, window + from, engine->command.pages[mapped], weights + from,
+    result = copy_page(engine, device_page(device, command->pages[i]), weights + from,
                        left < MODEL_PAGE_BYTES ? left : MODEL_PAGE_BYTES);
-    mapped += result == CUDA_SUCCESS;
+    if (i == 0) {
+      mapper_map(engines->mapper, command->model_id, command->pages);
+    }
   }
   const CUresult copied = wait_for_marks(engine, 0);
+  const CUresult mapped = mapper_wait(engines->mapper, PATIENCE);
   result = result == CUDA_SUCCESS ? copied : result;
-  if (result == CUDA_SUCCESS) {
-    engines->is_mapped[model_id] = true;
-  } else if (mapped > 0) {
-    engines->library->driver.cuMemUnmap(window, (size_t)mapped * MODEL_PAGE_BYTES);
+  if (result != CUDA_SUCCESS && mapped == CUDA_SUCCESS) {
+    mapper_undo(engines->mapper, command->model_id);
   }
-  return status_of(engines, result);
+  return status_of(engines, result == CUDA_SUCCESS ? mapped : result);
 }
 
 /* ---------------------------------------------------------------------------- INPUT and OUTPUT */
@@ -427,7 +357,7 @@ static void serve(struct engine *engine) {
 /* Until a command is there; false: the end has come. */
 static bool wait_for_command(struct engine *engine) {
   struct engines *engines = engine->engines;
-  struct instant active = os_now();
+  const struct instant begin = os_now();
   for (;;) {
     for (int i = 0; i < LOOKS; i++) {
       if (atomic_load_explicit(&engine->state, memory_order_acquire) == MAILBOX_SUBMITTED) {
@@ -438,10 +368,7 @@ static bool wait_for_command(struct engine *engine) {
     if (atomic_load(&engines->is_stopping)) {
       return false;
     }
-    if (engine->kind == BACKEND_ENGINE_LOAD && unmap_some(engines)) {
-      active = os_now();
-    }
-    if (instant_since(os_now(), active).ns < engines->config.spin.ns) {
+    if (instant_since(os_now(), begin).ns < engines->config.spin.ns) {
       continue;
     }
     /* Said first, looked once more, then slept: a submit in between sets the event. */
@@ -527,13 +454,9 @@ enum err engines_create(const struct engines_config *config, struct engines **re
   for (int i = 0; i < BACKEND_ENGINES; i++) {
     engines->engine[i].wake.fd = -1;
   }
-  /* Each instance is evicted at most once before it is loaded, and unmapped, again. */
-  engines->evictions.capacity = config->models->capacity + 1;
-  engines->evictions.model_ids = calloc(engines->evictions.capacity, sizeof(uint32_t));
-  engines->is_mapped = calloc(config->models->capacity, sizeof(bool));
-  enum err error =
-      engines->evictions.model_ids == NULL || engines->is_mapped == NULL ? ERR_NO_MEMORY : ERR_OK;
   device_enter(config->device);
+  enum err error =
+      mapper_create(config->device, config->gpu_index, config->models, &engines->mapper);
   int64_t uncertainty_ns = 0;
   if (error == ERR_OK) {
     error = device_compare_clocks(config->device, CLOCK_ROUNDS, &engines->clock_offset_ns,
@@ -565,16 +488,7 @@ void engines_destroy(struct engines *engines) {
     os_thread_join(&engines->engine[i].thread);
   }
   device_enter(engines->config.device);
-  while (engines->is_mapped != NULL && unmap_some(engines)) {
-    /* What was evicted last. */
-  }
-  for (uint32_t id = 0; engines->is_mapped != NULL && id < engines->config.models->capacity; id++) {
-    if (engines->is_mapped[id]) {
-      const struct instance *instance = instance_of(engines, id);
-      engines->library->driver.cuMemUnmap(instance->gpus[engines->config.gpu_index].window,
-                                          (size_t)instance->weights_pages * MODEL_PAGE_BYTES);
-    }
-  }
+  mapper_destroy(engines->mapper);
   for (int i = 0; i < BACKEND_ENGINES; i++) {
     if (engines->engine[i].stream != NULL) {
       engines->library->driver.cuStreamDestroy(engines->engine[i].stream);
@@ -582,8 +496,6 @@ void engines_destroy(struct engines *engines) {
     os_event_finish(&engines->engine[i].wake);
   }
   engines->library->driver.cuMemFreeHost(engines->words);
-  free(engines->evictions.model_ids);
-  free(engines->is_mapped);
   free(engines);
 }
 
@@ -601,13 +513,7 @@ void engines_submit(struct engines *engines, struct instant now,
 }
 
 void engines_evict(struct engines *engines, uint32_t model_id) {
-  struct evictions *evictions = &engines->evictions;
-  const uint32_t written = atomic_load_explicit(&evictions->written, memory_order_relaxed);
-  CHECK_LT(written - atomic_load_explicit(&evictions->read, memory_order_acquire),
-           evictions->capacity);
-  evictions->model_ids[written % evictions->capacity] = model_id;
-  atomic_store_explicit(&evictions->written, written + 1, memory_order_release);
-  wake(&engines->engine[BACKEND_ENGINE_LOAD]);
+  mapper_evict(engines->mapper, model_id);
 }
 
 bool engines_peek(const struct engines *engines, enum backend_engine engine, struct instant now,

@@ -1,7 +1,7 @@
 /* The four engines of one GPU: a thread and a stream each.
  *
- *   LOAD     maps pages into the instance's window, copying the first while the next are being
- *            mapped; undoes mappings of evicted instances while it waits for a copy
+ *   LOAD     copies weights into pages while the mapper (mapper.h) maps these into the instance's
+ *            window
  *   INPUT    gathers a batch in pinned memory, then copies it into the io slot
  *   EXECUTE  launches the instance's graph, which tells its own begin and end
  *   OUTPUT   copies from the io slot, then to whoever wanted the outputs

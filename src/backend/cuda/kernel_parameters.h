@@ -23,6 +23,7 @@ struct kernel_cell {
   uint64_t end_ns;
   uint32_t sequence; /* host counts up before a launch */
   uint32_t is_done;  /* device writes `sequence` here, last of all */
+  uint32_t copied;   /* device writes here behind each copy that is being timed; nobody reads it */
 };
 
 /* First and last node of every graph: bytes between the io slot and where the graph works. */

@@ -1,0 +1,94 @@
+#!/bin/sh
+# Section 6.1's workload on this machine's first GPU, ours beside a server that a user would pick: 15
+# ResNet50, 16 closed-loop clients of each, SLOs of 10 to 500 ms, the same model in tf32, dynamic
+# batching on both sides, no pictures on the wire.
+#
+#   scripts/gpu_peer.sh [OUT]                (default out/peer-DATE)
+#
+# Runs where gpu_run.sh runs; the peer is Mosec with PyTorch and torchvision (bench/peer_mosec.py),
+# from PyPI: mosec, with its own needs defspec, msgspec and offapi. Prints goodput side by side.
+#
+#   GPU_PEER_SECONDS  10                      of each SLO, ours; of all of them, the peer's
+#   GPU_PEER_SLOS     10,25,50,100,250,500    in ms
+#   GPU_PEER_TYPE     PRICED                  the controller's scheduler
+#   GPU_PEER_PORT     13345                   the worker's; the controller's is one above
+# Where there is no GPU it says "skipped: no CUDA device" and ends with 77.
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+build=${CLOCKWORK_BUILD:-$top/build}
+out=${1:-$top/out/peer-$(date -u +%Y%m%d-%H%M%S)}
+seconds=${GPU_PEER_SECONDS:-10}
+slos=${GPU_PEER_SLOS:-10,25,50,100,250,500}
+port=${GPU_PEER_PORT:-13345}
+if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >/dev/null 2>&1; then
+  echo "skipped: no CUDA device"
+  exit 77
+fi
+if [ ! -x "$build/worker" ]; then
+  echo "gpu_peer.sh: no worker in $build; run \`make build\` first or set CLOCKWORK_BUILD" >&2
+  exit 2
+fi
+mkdir -p "$out/models"
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
+# A bundle brings its libraries; only our own programs are to see them.
+ours() {
+  program=$1
+  shift
+  LD_LIBRARY_PATH="$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$build/$program" "$@"
+}
+
+(
+  [ ! -d "$build/lib" ] || LD_LIBRARY_PATH="$build/lib:$LD_LIBRARY_PATH"
+  python3 "$top/zoo/build.py" resnet50_v1b -o "$out/models" --compiler "$build/compile_model" \
+    --precision tf32
+) >"$out/zoo.log" 2>&1 || { tail -n 3 "$out/zoo.log" >&2; exit 1; }
+# The workload asks for resnet50_v2 by name; torchvision's ResNet50 is the variety called v1b.
+ln -sfn resnet50_v1b "$out/models/resnet50_v2"
+
+started=""
+stop() {
+  for pid in $started; do # the last that was started ends first
+    kill "$pid" 2>/dev/null || continue
+    wait "$pid" || true
+  done
+  started=""
+}
+trap 'stop; exit 1' INT TERM
+trap stop EXIT
+
+# until_says FILE WORD SECONDS PID
+until_says() {
+  waited=0
+  while ! grep -qi "$2" "$1"; do
+    if ! kill -0 "$4" 2>/dev/null || [ "$waited" -ge "$3" ]; then
+      echo "gpu_peer.sh: not ready: $(tail -n 1 "$1")" >&2
+      exit 1
+    fi
+    sleep 1
+    waited=$((waited + 1))
+  done
+}
+
+export CLOCKWORK_MODEL_DIR="$out/models" CLOCKWORK_LOG_DIR="$out" CLOCKWORK_DISABLE_INPUTS=1
+(ours worker --backend cuda --gpus 1 --pages 1000 --listen "127.0.0.1:$port") >"$out/worker.log" 2>&1 &
+worker=$!
+started="$worker"
+until_says "$out/worker.log" 'listens on' 120 "$worker"
+for slo in $(echo "$slos" | tr ',' ' '); do
+  (ours controller "${GPU_PEER_TYPE:-PRICED}" "127.0.0.1:$port" --listen "127.0.0.1:$((port + 1))" \
+    0 100 10000000 "$((slo * 1000000))") >"$out/controller-$slo.log" 2>&1 &
+  controller=$!
+  started="$controller $worker"
+  until_says "$out/controller-$slo.log" 'listen' 30 "$controller"
+  (ours client "127.0.0.1:$((port + 1))" comparison_experiment2 15 16 --slo-ms "$slo" \
+    --duration "$seconds") >"$out/client-$slo.log" 2>&1 || tail -n 1 "$out/client-$slo.log" >&2
+  started="$controller"
+  stop
+  started="$worker"
+  echo "clockwork SLO $slo ms: $(grep -ho 'Throughput.*' "$out/client-$slo.log" | tail -n 1)"
+done
+stop
+
+python3 "$top/bench/peer_mosec.py" --seconds "$seconds" --slos "$slos" 2>"$out/mosec.log" ||
+  { grep -v '"INFO"' "$out/mosec.log" | tail -n 5 >&2; exit 1; }
