@@ -8,7 +8,8 @@ channels last) in CUDA graphs of batch sizes 1, 2, 4, 8 and 16, behind Mosec's d
 `concurrency` closed-loop clients a model ask for `seconds`. Requests carry no picture: the server
 reads one of its own from pinned memory, so that neither side pays for bodies. Prints throughput,
 latency and, for each SLO, the answers a second that met it: a closed loop is the same whatever the
-SLO, which Mosec does not know of.
+SLO, which Mosec does not know of. Mosec looks for its program in Python's folder of scripts: install
+the wheel there, not into a --target.
 """
 
 import argparse

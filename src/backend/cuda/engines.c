@@ -14,7 +14,7 @@
 enum {
   CLOCK_ROUNDS = 200,
   COPIES_QUEUED = 2, /* of a LOAD, in the stream at once: enough to keep the link busy */
-  WORDS_APART = 16, /* a cache line each */
+  WORDS_APART = 16,  /* a cache line each */
   /* Looks at a mailbox between two looks at the clock. */
   LOOKS = 64,
 };
@@ -124,7 +124,8 @@ static CUresult copy_page(struct engine *engine, CUdeviceptr to, const unsigned 
     result = wait_for_marks(engine, COPIES_QUEUED - 1);
     if (result == CUDA_SUCCESS) {
       result = engine->engines->library->driver.cuMemcpyHtoDAsync(
-          to + copied, from + copied, left < DEVICE_COPY_BYTES ? left : DEVICE_COPY_BYTES, engine->stream);
+          to + copied, from + copied, left < DEVICE_COPY_BYTES ? left : DEVICE_COPY_BYTES,
+          engine->stream);
     }
     if (result == CUDA_SUCCESS) {
       result = mark(engine);
