@@ -136,7 +136,8 @@ static void visit_bool(struct stream *s, bool *value) {
     (s)->has_failed = (s)->has_failed || number_ > INT32_MAX;                                      \
   } while (0)
 
-/* The text without its NUL, behind its length. */
+/* The text without its NUL, behind its length. A NUL within it would hide what follows from all who
+ * read the name. */
 static void visit_text(struct stream *s, char *text, size_t capacity) {
   uint32_t length = s->mode == STREAM_READ ? 0 : (uint32_t)strnlen(text, capacity - 1);
   visit_u32(s, &length);
@@ -146,6 +147,7 @@ static void visit_text(struct stream *s, char *text, size_t capacity) {
   }
   for (uint32_t i = 0; i < length; i++) {
     text[i] = (char)visit_bytes(s, (unsigned char)text[i], 1);
+    s->has_failed = s->has_failed || text[i] == '\0';
   }
   text[length] = '\0';
 }

@@ -104,6 +104,24 @@ static void notices_every_changed_byte(void **state) {
   free(encoded.bytes);
 }
 
+/* Readers of a name would see less than the file has; found by the fuzzer. */
+static void refuses_a_nul_within_a_name(void **state) {
+  (void)state;
+  struct encoded encoded = encode_small();
+  enum { PAYLOAD_CHECKSUM_AT = 24, HEADER = 40, NAME_AT = HEADER + 4 };
+  assert_memory_equal(encoded.bytes + NAME_AT, "small", 5);
+  encoded.bytes[NAME_AT + 2] = '\0';
+  const uint64_t checksum = format_checksum(0, encoded.bytes + HEADER, encoded.count - HEADER);
+  for (int i = 0; i < 8; i++) {
+    encoded.bytes[PAYLOAD_CHECKSUM_AT + i] = (unsigned char)(checksum >> (8 * i));
+  }
+  struct arena arena;
+  const struct plan *plan = NULL;
+  struct plan_fault fault;
+  assert_int_equal(decode(encoded.bytes, encoded.count, &arena, &plan, &fault), ERR_MALFORMED);
+  free(encoded.bytes);
+}
+
 /* The layout is a contract with files on disks: these are the first bytes that version 1 ever
  * wrote, and the checksum of all. Another layout needs another version. */
 static void writes_what_version_1_always_wrote(void **state) {
@@ -125,6 +143,7 @@ int main(void) {
       cmocka_unit_test(gives_back_what_was_written),
       cmocka_unit_test(refuses_every_shorter_file),
       cmocka_unit_test(notices_every_changed_byte),
+      cmocka_unit_test(refuses_a_nul_within_a_name),
       cmocka_unit_test(writes_what_version_1_always_wrote),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
