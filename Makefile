@@ -15,6 +15,8 @@ DEMO_OUT ?=
 # For the zoo: subset, seed, all, or names; and where the packages go.
 ZOO ?= subset
 ZOO_OUT ?= $(CLOCKWORK_BUILD)/zoo
+# Where `make profile-cpu` puts its table; rows that it has are kept.
+PROFILE ?= $(CLOCKWORK_BUILD)/cpu.tsv
 export CLOCKWORK_BUILD FUZZ_SECONDS PYTHON
 DEMO_REQUESTS ?= 200
 export DEMO_REQUESTS
@@ -58,6 +60,12 @@ setup-zoo: ## install the Python packages that the zoo needs, into CLOCKWORK_BUI
 zoo: build setup-zoo ## build and compile models of the zoo: make zoo ZOO=all
 	@"$(CLOCKWORK_BUILD)-venv/bin/python" zoo/build.py $(ZOO) -o "$(ZOO_OUT)" \
 	  --compiler "$(CLOCKWORK_BUILD)/compile_model"
+
+.PHONY: profile-cpu
+profile-cpu: build setup-zoo ## durations of the zoo's 61 models on this CPU, into PROFILE: 20 minutes, 20 GB in ZOO_OUT
+	@"$(CLOCKWORK_BUILD)-venv/bin/python" zoo/build.py seed -o "$(ZOO_OUT)" \
+	  --compiler "$(CLOCKWORK_BUILD)/compile_model"
+	@"$(CLOCKWORK_BUILD)-venv/bin/python" bench/profile_cpu.py "$(ZOO_OUT)" -o "$(PROFILE)"
 
 .PHONY: check
 check: ## every fast test

@@ -68,7 +68,8 @@ static void print_help(void) {
       "  --seconds N       how long each batch size is measured; 2 if not given, 0: not at all\n"
       "  --cores N         for cpu: how many cores compute; all if not given\n"
       "  --pages N         weights cache in pages of 16 MiB; %d if not given\n"
-      "  --row             print one line for a table of measured durations, and nothing else\n"
+      "  --row             print one line for a table of measured durations, and nothing else;\n"
+      "                    with --seconds 0 what loading the model measured\n"
       "  --paced           measure only when told: every line of standard input is a number of\n"
       "                    executions of --batch (1 if not given); each is answered by one line\n"
       "                    with their durations in nanoseconds\n"
@@ -330,6 +331,16 @@ static void print_head(const struct checked *checked, const struct durations *lo
          (double)spec->weights_bytes / 1e6 / percentile_ms(loads, 0.5));
 }
 
+/* What the backend found when it loaded the model: the estimates that a controller begins with. */
+static void print_row_of_spec(const struct model_spec *spec) {
+  printf("%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%.6f", spec->name, spec->input_bytes,
+         spec->output_bytes, spec->weights_bytes, (double)spec->load.ns / (double)NS_PER_MS);
+  for (uint32_t i = 0; i < spec->batch_kinds; i++) {
+    printf("\t%.6f", (double)spec->execute[i].ns / (double)NS_PER_MS);
+  }
+  printf("\n");
+}
+
 static bool report(struct checked *checked) {
   static struct durations durations;
   const struct model_spec *spec = &checked->spec;
@@ -338,6 +349,9 @@ static bool report(struct checked *checked) {
     return false;
   }
   if (checked->arguments.seconds == 0) {
+    if (is_table) {
+      print_row_of_spec(spec);
+    }
     return true;
   }
   print_head(checked, &durations);
