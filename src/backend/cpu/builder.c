@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cpu/packed_product.h"
 #include "base/check.h"
 #include "kernels/kernels.h"
 #include "package/memory_plan.h"
@@ -130,8 +131,10 @@ static struct program_area add_weights(struct builder *builder,
     const bool is_the_same =
         entry->source_bytes == wanted->source_bytes && entry->bytes == wanted->bytes &&
         entry->is_verbatim == wanted->is_verbatim && entry->merge == wanted->merge &&
-        (wanted->is_verbatim || (dnnl_memory_desc_equal(&entry->to, &wanted->to) &&
-                                 dnnl_memory_desc_equal(&entry->from, &wanted->from)));
+        entry->are_kernel_rows == wanted->are_kernel_rows &&
+        entry->is_bias_row == wanted->is_bias_row &&
+        (wanted->merge == 0 || (dnnl_memory_desc_equal(&entry->to, &wanted->to) &&
+                                dnnl_memory_desc_equal(&entry->from, &wanted->from)));
     if (is_the_same) {
       return (struct program_area){.place = PROGRAM_WEIGHTS, .offset_bytes = entry->offset_bytes};
     }
@@ -168,6 +171,27 @@ struct program_area builder_weights_area(struct builder *builder, uint32_t tenso
                                        .to = *to,
                                        .merge = 1,
                                        .bytes = dnnl_memory_desc_get_size(to)};
+  return add_weights(builder, &wanted);
+}
+
+struct program_area builder_weights_kernel_rows(struct builder *builder, uint32_t tensor) {
+  const struct plan_tensor *w = builder_tensor(builder, tensor);
+  const uint64_t columns = (uint64_t)w->dims[1] * w->dims[3];
+  const uint64_t padded = (columns + PACKED_PANEL - 1) / PACKED_PANEL * PACKED_PANEL;
+  const struct weights_entry wanted = {.source_bytes = weights_source_bytes(builder, tensor),
+                                       .are_kernel_rows = true,
+                                       .source = *w,
+                                       .bytes = padded * w->dims[0] * w->dims[2] * sizeof(float)};
+  return add_weights(builder, &wanted);
+}
+
+struct program_area builder_weights_bias_row(struct builder *builder, uint32_t tensor,
+                                             uint32_t times) {
+  const struct plan_tensor *bias = builder_tensor(builder, tensor);
+  const struct weights_entry wanted = {.source_bytes = weights_source_bytes(builder, tensor),
+                                       .is_bias_row = true,
+                                       .source = *bias,
+                                       .bytes = plan_tensor_elements(bias) * times * sizeof(float)};
   return add_weights(builder, &wanted);
 }
 
@@ -406,7 +430,7 @@ static uint32_t parts_of(const struct builder *builder, const struct operand *op
 
 void builder_emit_kernel_over(struct builder *builder, const struct plan_op *op,
                               const struct operand *operands, uint32_t operands_count) {
-  if (builder->error != ERR_OK) {
+  if (builder->error != ERR_OK || lower_operands(builder, op, operands, operands_count)) {
     return;
   }
   struct program_kernel *kernel = calloc(1, sizeof(*kernel));

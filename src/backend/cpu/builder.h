@@ -31,6 +31,8 @@ enum { BLOCK = 8, BUILDER_ARGUMENTS_MAX = 48 };
 struct weights_entry {
   uint64_t source_bytes;     /* where its first element lies in the plan's weights */
   bool is_verbatim;          /* bytes as they are; else converted: */
+  bool are_kernel_rows;      /* (C, K, R, S) of `source` as scatter_blocks() wants them */
+  bool is_bias_row;          /* (K) of `source`, as often as in `bytes` */
   uint32_t merge;            /* > 1: this many groups become one, with zeros between them ... */
   struct plan_tensor source; /* ... of these weights (K, C/groups, kernel...) */
   dnnl_memory_desc_t from;
@@ -104,9 +106,8 @@ dnnl_memory_desc_t desc_plain(const struct plan_tensor *tensor);
 dnnl_memory_desc_t desc_rows(uint32_t rank, const dnnl_dim_t *dims, dnnl_data_type_t type);
 /* (N, C, H, W) in groups of eight channels. */
 dnnl_memory_desc_t desc_blocked(const dnnl_dim_t *dims);
-/* A matrix as packed_product.h wants its weights: (depth, columns, 1), as oneDNN has no such layout
- * of rank 2. */
-dnnl_memory_desc_t desc_panels(dnnl_dim_t depth, dnnl_dim_t columns);
+/* Matrices, one after another, as packed_product.h wants its weights: (depth, columns, count). */
+dnnl_memory_desc_t desc_panels(dnnl_dim_t depth, dnnl_dim_t columns, dnnl_dim_t count);
 /* Logical dims of a tensor. */
 void desc_dims(const struct plan_tensor *tensor, dnnl_dims_t ret_dims);
 
@@ -141,6 +142,10 @@ uint32_t builder_weights(struct builder *builder, uint32_t tensor, const dnnl_me
 struct program_area builder_weights_area(struct builder *builder, uint32_t tensor,
                                          const dnnl_memory_desc_t *from,
                                          const dnnl_memory_desc_t *to);
+/* Those of a transposed convolution, and its bias, as scatter_blocks() wants them. */
+struct program_area builder_weights_kernel_rows(struct builder *builder, uint32_t tensor);
+struct program_area builder_weights_bias_row(struct builder *builder, uint32_t tensor,
+                                             uint32_t times);
 /* Weights as they are. */
 struct program_area builder_weights_verbatim(struct builder *builder, uint32_t tensor);
 
@@ -157,10 +162,11 @@ void arguments_add(struct arguments *arguments, int name, uint32_t memory);
 void builder_emit(struct builder *builder, dnnl_primitive_desc_t primitive,
                   const struct arguments *arguments);
 
-/* The operation by kernels/, in the plan's layouts. */
+/* The operation by kernels/ or by lower_operands(), in the plan's layouts. */
 void builder_emit_kernel(struct builder *builder);
 
-/* A kernel whose tensors are given: inputs first, then outputs; PLAN_NONE in op->inputs stays. */
+/* Likewise, over tensors that are given: inputs first, then outputs; PLAN_NONE in op->inputs stays.
+ */
 struct operand {
   struct plan_tensor tensor;
   struct program_area area;
@@ -210,17 +216,24 @@ bool primitive_is_reference(const_dnnl_primitive_desc_t primitive);
 /* ---- operations; false: not in this way, nothing was emitted ------------------------------------
  */
 
+/* Over operands as builder_emit_kernel_over() gets them, by this backend's own code. */
+bool lower_operands(struct builder *builder, const struct plan_op *op,
+                    const struct operand *operands, uint32_t operands_count);
+
 bool lower_conv(struct builder *builder, const struct plan_op *op);
 bool lower_packed_product(struct builder *builder, const struct plan_op *op);
+bool lower_windows(struct builder *builder, const struct plan_op *op);
 bool lower_scatter(struct builder *builder, const struct plan_op *op);
 bool lower_matmul(struct builder *builder, const struct plan_op *op);
 bool lower_pointwise(struct builder *builder, const struct plan_op *op);
 bool lower_pool(struct builder *builder, const struct plan_op *op);
 bool lower_reduce(struct builder *builder, const struct plan_op *op);
+bool lower_lstm(struct builder *builder, const struct plan_op *op);
 bool lower_softmax(struct builder *builder, const struct plan_op *op);
 bool lower_layer_norm(struct builder *builder, const struct plan_op *op);
 bool lower_lrn(struct builder *builder, const struct plan_op *op);
 bool lower_transpose(struct builder *builder, const struct plan_op *op);
+bool lower_slice(struct builder *builder, const struct plan_op *op);
 bool lower_concat(struct builder *builder, const struct plan_op *op);
 bool lower_resize(struct builder *builder, const struct plan_op *op);
 

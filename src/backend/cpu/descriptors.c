@@ -68,13 +68,14 @@ dnnl_memory_desc_t desc_blocked(const dnnl_dim_t *dims) {
   return desc;
 }
 
-dnnl_memory_desc_t desc_panels(dnnl_dim_t depth, dnnl_dim_t columns) {
+dnnl_memory_desc_t desc_panels(dnnl_dim_t depth, dnnl_dim_t columns, dnnl_dim_t count) {
   dnnl_memory_desc_t desc;
-  const dnnl_dims_t dims = {depth, columns, 1};
+  const dnnl_dims_t dims = {depth, columns, count};
   CHECK_EQ(dnnl_memory_desc_init_by_tag(&desc, 3, dims, dnnl_f32, dnnl_aBc16b), dnnl_success);
   /* Panel after panel instead of row after row. */
   desc.format_desc.blocking.strides[0] = PACKED_PANEL;
   desc.format_desc.blocking.strides[1] = PACKED_PANEL * depth;
+  desc.format_desc.blocking.strides[2] = desc.padded_dims[1] * depth;
   return desc;
 }
 

@@ -63,6 +63,7 @@ static enum wish wish_of(const struct builder *builder, const struct plan_op *op
   case PLAN_OP_POINTWISE:
   case PLAN_OP_REDUCE:
   case PLAN_OP_CONCAT:
+  case PLAN_OP_SLICE:
     return WISH_NONE;
   default:
     return WISH_PLAIN;

@@ -6,7 +6,7 @@
 static bool lower_well(struct builder *builder, const struct plan_op *op) {
   switch (op->kind) {
   case PLAN_OP_CONV:
-    return lower_conv(builder, op);
+    return lower_windows(builder, op) || lower_conv(builder, op);
   case PLAN_OP_CONV_TRANSPOSE:
     return lower_scatter(builder, op) || lower_conv(builder, op);
   case PLAN_OP_MATMUL:
@@ -17,6 +17,8 @@ static bool lower_well(struct builder *builder, const struct plan_op *op) {
     return lower_pointwise(builder, op);
   case PLAN_OP_REDUCE:
     return lower_reduce(builder, op);
+  case PLAN_OP_LSTM:
+    return lower_lstm(builder, op);
   case PLAN_OP_SOFTMAX:
     return lower_softmax(builder, op);
   case PLAN_OP_LAYER_NORM:
@@ -27,6 +29,8 @@ static bool lower_well(struct builder *builder, const struct plan_op *op) {
     return lower_transpose(builder, op);
   case PLAN_OP_CONCAT:
     return lower_concat(builder, op);
+  case PLAN_OP_SLICE:
+    return lower_slice(builder, op);
   case PLAN_OP_RESIZE:
     return lower_resize(builder, op);
   default:

@@ -1,4 +1,5 @@
-/* Matrix products with weights, and transposed convolutions as such, by packed_product.h. */
+/* Matrix products with weights, by packed_product.h, and convolutions that are such products:
+ * along one axis without padding, and transposed ones. */
 #include <stdlib.h>
 
 #include "backend/cpu/builder.h"
@@ -63,7 +64,7 @@ static struct program_area pack(struct builder *builder, const struct plan_op *o
   const dnnl_dims_t strides = {is_transposed ? 1 : w->dims[1], is_transposed ? w->dims[1] : 1, 1};
   dnnl_memory_desc_t from;
   dnnl_memory_desc_init_by_strides(&from, 3, dims, dnnl_f32, strides);
-  const dnnl_memory_desc_t to = desc_panels(dims[0], dims[1]);
+  const dnnl_memory_desc_t to = desc_panels(dims[0], dims[1], 1);
   return builder_weights_area(builder, op->inputs[1], &from, &to);
 }
 
@@ -100,6 +101,120 @@ bool lower_packed_product(struct builder *builder, const struct plan_op *op) {
   dnnl_memory_desc_t desc;
   builder_home(builder, op->outputs[0], &native.areas[AREA_Y], &desc);
   builder_emit_native(builder, &native, "product");
+  return true;
+}
+
+/* ---- convolutions along one axis --------------------------------------------------------------
+ */
+
+/* A product for each image, whose rows are windows: neighbours of `pitch` floats' distance. */
+struct windows {
+  struct packed_product product;
+  uint32_t images;
+  size_t image_floats; /* of x */
+};
+
+static void run_windows(const void *shape, unsigned char *const *data, uint32_t part,
+                        uint32_t parts) {
+  const struct windows *windows = shape;
+  struct packed_operands operands = {.x = (const void *)data[AREA_X],
+                                     .w = (const void *)data[AREA_W],
+                                     .bias = (const void *)data[AREA_BIAS],
+                                     .y = (void *)data[AREA_Y]};
+  for (uint32_t i = 0; i < windows->images; i++) {
+    packed_product_run(&windows->product, &operands, part, parts);
+    operands.x += windows->image_floats;
+    operands.y += (size_t)windows->product.rows * windows->product.columns;
+  }
+}
+
+static bool can_window(const struct builder *builder, const struct plan_op *op) {
+  const struct plan_conv *conv = &op->conv;
+  const struct plan_tensor *x = builder_tensor(builder, op->inputs[0]);
+  const struct plan_tensor *y = builder_tensor(builder, op->outputs[0]);
+  const struct plan_tensor *w = builder_tensor(builder, op->inputs[1]);
+  for (uint32_t i = 0; i < conv->spatial; i++) {
+    const bool is_one = i > 0;
+    if (conv->pads_before[i] != 0 || conv->pads_after[i] != 0 || conv->dilations[i] != 1 ||
+        (is_one && (x->dims[2 + i] != 1 || y->dims[2 + i] != 1 || w->dims[2 + i] != 1))) {
+      return false;
+    }
+  }
+  return (conv->spatial == 1 || conv->spatial == 2) && conv->groups == 1 && w->dims[2] > 1 &&
+         x->type == PLAN_F32 && builder_is_weights(builder, op->inputs[1]) &&
+         (!has_input(op, 2) || builder_is_weights(builder, op->inputs[2])) && !has_input(op, 3) &&
+         packed_product_has_activation(&conv->activation);
+}
+
+static dnnl_memory_desc_t channels_last(const struct plan_tensor *tensor) {
+  dnnl_dims_t dims;
+  dnnl_dims_t strides;
+  desc_dims(tensor, dims);
+  dnnl_dim_t distance = dims[1];
+  for (uint32_t i = tensor->rank; i-- > 2;) {
+    strides[i] = distance;
+    distance *= dims[i];
+  }
+  strides[0] = distance;
+  strides[1] = 1;
+  dnnl_memory_desc_t desc;
+  dnnl_memory_desc_init_by_strides(&desc, (int)tensor->rank, dims, dnnl_f32, strides);
+  return desc;
+}
+
+/* (K, C, R) as a matrix whose rows are a window's floats as they lie: place by place, channel by
+ * channel. */
+static struct program_area pack_windows(struct builder *builder, uint32_t tensor) {
+  const struct plan_tensor *w = builder_tensor(builder, tensor);
+  uint64_t strides[PLAN_RANK_MAX];
+  plan_tensor_strides(w, strides);
+  const dnnl_dims_t dims = {w->dims[1], w->dims[0], w->dims[2]};
+  const dnnl_dims_t distances = {(dnnl_dim_t)strides[1], (dnnl_dim_t)strides[0],
+                                 (dnnl_dim_t)strides[2]};
+  dnnl_memory_desc_t from;
+  dnnl_memory_desc_init_by_strides(&from, 3, dims, dnnl_f32, distances);
+  dnnl_memory_desc_t to = desc_panels(dims[0], dims[1], dims[2]);
+  to.format_desc.blocking.strides[1] *= dims[2];
+  to.format_desc.blocking.strides[2] = PACKED_PANEL * dims[0];
+  return builder_weights_area(builder, tensor, &from, &to);
+}
+
+bool lower_windows(struct builder *builder, const struct plan_op *op) {
+  if (!can_window(builder, op)) {
+    return false;
+  }
+  const struct plan_tensor *x = builder_tensor(builder, op->inputs[0]);
+  const struct plan_tensor *y = builder_tensor(builder, op->outputs[0]);
+  const dnnl_memory_desc_t from = channels_last(x);
+  const dnnl_memory_desc_t to = channels_last(y);
+  const uint32_t source = builder_source(builder, op->inputs[0], &from);
+  const struct target target = builder_target(builder, op->outputs[0], &to);
+  struct windows *windows = calloc(1, sizeof(*windows));
+  if (windows == NULL || source == PLAN_NONE || target.memory == PLAN_NONE) {
+    builder->error = ERR_NO_MEMORY;
+    free(windows);
+    return true;
+  }
+  *windows = (struct windows){
+      .product = {.rows = y->dims[2],
+                  .depth = builder_tensor(builder, op->inputs[1])->dims[2] * x->dims[1],
+                  .columns = y->dims[1],
+                  .pitch = op->conv.strides[0] * x->dims[1],
+                  .alpha = 1.0F,
+                  .activation = op->conv.activation},
+      .images = x->dims[0],
+      .image_floats = (size_t)x->dims[2] * x->dims[1]};
+  struct program_native native = {.run = run_windows,
+                                  .shape = windows,
+                                  .areas_count = AREAS,
+                                  .parts = parts_of(builder, &windows->product)};
+  native.areas[AREA_X] = builder->program->memories[source].area;
+  native.areas[AREA_W] = pack_windows(builder, op->inputs[1]);
+  native.areas[AREA_BIAS] = area_of(builder, op, 2);
+  native.areas[AREA_RESIDUAL].place = PROGRAM_PLACES;
+  native.areas[AREA_Y] = builder->program->memories[target.memory].area;
+  builder_emit_native(builder, &native, "windows");
+  builder_settle(builder, &target);
   return true;
 }
 
@@ -143,13 +258,6 @@ static struct program_area pack_kernel(struct builder *builder, const struct pla
   return builder_weights_area(builder, op->inputs[1], &from, &to);
 }
 
-static dnnl_memory_desc_t channels_last(const struct plan_tensor *tensor) {
-  struct plan_tensor dense = *tensor;
-  dense.layout = PLAN_CHANNELS_LAST;
-  dense.pitch = dense.dims[1];
-  return desc_plain(&dense);
-}
-
 static void emit_given(struct builder *builder, const struct plan_op *op,
                        struct packed_product *product, const struct scatter *scatter,
                        uint32_t given) {
@@ -188,13 +296,78 @@ static void emit_scatter(struct builder *builder, const struct plan_op *op, stru
   builder_settle(builder, &target);
 }
 
+/* Both halves at once. */
+struct blocks {
+  struct scatter scatter;
+  uint32_t depth;
+};
+
+enum blocks_area { AREA_BLOCKS_X, AREA_BLOCKS_W, AREA_BLOCKS_BIAS, AREA_BLOCKS_Y, BLOCKS_AREAS };
+
+static void run_blocks(const void *shape, unsigned char *const *data, uint32_t part,
+                       uint32_t parts) {
+  const struct blocks *blocks = shape;
+  scatter_blocks(&blocks->scatter, blocks->depth, (const void *)data[AREA_BLOCKS_X],
+                 (const void *)data[AREA_BLOCKS_W], (const void *)data[AREA_BLOCKS_BIAS],
+                 (void *)data[AREA_BLOCKS_Y], part, parts);
+}
+
+static void emit_blocks(struct builder *builder, const struct plan_op *op,
+                        const struct scatter *scatter) {
+  const struct plan_tensor *x = builder_tensor(builder, op->inputs[0]);
+  const dnnl_memory_desc_t from = channels_last(x);
+  const dnnl_memory_desc_t to = channels_last(builder_tensor(builder, op->outputs[0]));
+  const uint32_t source = builder_source(builder, op->inputs[0], &from);
+  const struct target target = builder_target(builder, op->outputs[0], &to);
+  struct blocks *blocks = calloc(1, sizeof(*blocks));
+  if (blocks == NULL || source == PLAN_NONE || target.memory == PLAN_NONE) {
+    builder->error = ERR_NO_MEMORY;
+    free(blocks);
+    return;
+  }
+  *blocks = (struct blocks){.scatter = *scatter, .depth = x->dims[1]};
+  struct program_native native = {
+      .run = run_blocks, .shape = blocks, .areas_count = BLOCKS_AREAS, .parts = builder->team};
+  native.areas[AREA_BLOCKS_X] = builder->program->memories[source].area;
+  native.areas[AREA_BLOCKS_W] = builder_weights_kernel_rows(builder, op->inputs[1]);
+  native.areas[AREA_BLOCKS_BIAS].place = PROGRAM_PLACES;
+  if (has_input(op, 2)) {
+    native.areas[AREA_BLOCKS_BIAS] =
+        builder_weights_bias_row(builder, op->inputs[2], scatter->kernel[1]);
+  }
+  native.areas[AREA_BLOCKS_Y] = builder->program->memories[target.memory].area;
+  builder_emit_native(builder, &native, "blocks");
+  builder_settle(builder, &target);
+}
+
+static struct scatter scatter_of(const struct builder *builder, const struct plan_op *op) {
+  const struct plan_tensor *x = builder_tensor(builder, op->inputs[0]);
+  const struct plan_tensor *w = builder_tensor(builder, op->inputs[1]);
+  const struct plan_tensor *y = builder_tensor(builder, op->outputs[0]);
+  struct scatter scatter = {
+      .images = x->dims[0], .channels = y->dims[1], .activation = op->conv.activation};
+  scatter.pitch = (y->dims[1] + PACKED_PANEL - 1) / PACKED_PANEL * PACKED_PANEL;
+  for (uint32_t i = 0; i < 2; i++) {
+    scatter.from[i] = x->dims[2 + i];
+    scatter.to[i] = y->dims[2 + i];
+    scatter.kernel[i] = w->dims[2 + i];
+    scatter.strides[i] = op->conv.strides[i];
+    scatter.dilations[i] = op->conv.dilations[i];
+    scatter.pads[i] = op->conv.pads_before[i];
+  }
+  return scatter;
+}
+
 bool lower_scatter(struct builder *builder, const struct plan_op *op) {
   if (!can_scatter(builder, op)) {
     return false;
   }
+  const struct scatter wanted = scatter_of(builder, op);
+  if (scatter_is_blocks(&wanted)) {
+    emit_blocks(builder, op, &wanted);
+    return true;
+  }
   const struct plan_tensor *x = builder_tensor(builder, op->inputs[0]);
-  const struct plan_tensor *w = builder_tensor(builder, op->inputs[1]);
-  const struct plan_tensor *y = builder_tensor(builder, op->outputs[0]);
   struct packed_product *product = calloc(1, sizeof(*product));
   struct scatter *scatter = calloc(1, sizeof(*scatter));
   if (product == NULL || scatter == NULL) {
@@ -203,26 +376,15 @@ bool lower_scatter(struct builder *builder, const struct plan_op *op) {
     free(scatter);
     return true;
   }
-  *scatter = (struct scatter){
-      .images = x->dims[0], .channels = y->dims[1], .activation = op->conv.activation};
-  scatter->pitch = (y->dims[1] + PACKED_PANEL - 1) / PACKED_PANEL * PACKED_PANEL;
-  for (uint32_t i = 0; i < 2; i++) {
-    scatter->from[i] = x->dims[2 + i];
-    scatter->to[i] = y->dims[2 + i];
-    scatter->kernel[i] = w->dims[2 + i];
-    scatter->strides[i] = op->conv.strides[i];
-    scatter->dilations[i] = op->conv.dilations[i];
-    scatter->pads[i] = op->conv.pads_before[i];
-  }
+  *scatter = wanted;
   *product = (struct packed_product){.rows = x->dims[0] * x->dims[2] * x->dims[3],
                                      .depth = x->dims[1],
-                                     .columns = w->dims[2] * w->dims[3] * scatter->pitch,
+                                     .columns = wanted.kernel[0] * wanted.kernel[1] * wanted.pitch,
                                      .alpha = 1.0F};
   const dnnl_dims_t dims = {product->rows, product->columns};
   const dnnl_memory_desc_t rows = desc_rows(2, dims, dnnl_f32);
-  const struct scatter copy = *scatter;
   const uint32_t given = builder_temporary(builder, &rows);
-  emit_given(builder, op, product, &copy, given);
+  emit_given(builder, op, product, &wanted, given);
   emit_scatter(builder, op, scatter, given);
   return true;
 }

@@ -1,4 +1,4 @@
-/* Softmax, layer normalisation, transposition, concatenation: operations over rows. */
+/* Softmax, layer normalisation, transposition, concatenation, slices: operations over rows. */
 #include "backend/cpu/builder.h"
 
 static bool is_plain_float(const struct builder *builder, uint32_t tensor) {
@@ -46,6 +46,10 @@ bool lower_softmax(struct builder *builder, const struct plan_op *op) {
   }
   post_finish(&post);
   if (status != dnnl_success) {
+    return false;
+  }
+  if (primitive_is_reference(primitive)) {
+    dnnl_primitive_desc_destroy(primitive);
     return false;
   }
   struct arguments arguments = {.count = 0};
@@ -183,6 +187,36 @@ bool lower_concat(struct builder *builder, const struct plan_op *op) {
   const struct target target = builder_target(builder, op->outputs[0], &whole);
   arguments_add(&arguments, DNNL_ARG_DST, target.memory);
   builder_emit(builder, primitive, &arguments);
+  builder_settle(builder, &target);
+  return true;
+}
+
+/* Whole groups of channels of an image in groups: they lie behind each other. All else is the
+ * kernels'. */
+bool lower_slice(struct builder *builder, const struct plan_op *op) {
+  const struct plan_tensor *x = builder_tensor(builder, op->inputs[0]);
+  const struct plan_tensor *y = builder_tensor(builder, op->outputs[0]);
+  if (builder_is_weights(builder, op->inputs[0]) ||
+      !builder_home_is_blocked(builder, op->inputs[0]) ||
+      !builder_home_is_blocked(builder, op->outputs[0]) || op->slice.starts[1] % BLOCK != 0 ||
+      y->dims[1] % BLOCK != 0) {
+    return false;
+  }
+  for (uint32_t i = 0; i < y->rank; i++) {
+    if (op->slice.steps[i] != 1 || (i != 1 && y->dims[i] != x->dims[i])) {
+      return false;
+    }
+  }
+  struct program_area area;
+  dnnl_memory_desc_t desc;
+  builder_home(builder, op->inputs[0], &area, &desc);
+  dnnl_dims_t dims;
+  desc_dims(y, dims);
+  dnnl_memory_desc_t part = desc_blocked(dims);
+  part.format_desc.blocking.strides[0] = desc.format_desc.blocking.strides[0];
+  area.offset_bytes += (uint64_t)op->slice.starts[1] * y->dims[2] * y->dims[3] * sizeof(float);
+  struct target target = {.tensor = op->outputs[0],
+                          .memory = builder_memory(builder, &area, &part)};
   builder_settle(builder, &target);
   return true;
 }

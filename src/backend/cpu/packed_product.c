@@ -33,6 +33,8 @@ bool packed_product_has_activation(const struct plan_activation *activation) {
   case PLAN_ACT_LEAKY_RELU:
   case PLAN_ACT_SIGMOID:
   case PLAN_ACT_SWISH:
+  case PLAN_ACT_HARD_SIGMOID:
+  case PLAN_ACT_HARD_SWISH:
   case PLAN_ACT_TANH:
   case PLAN_ACT_GELU_ERF:
   case PLAN_ACT_GELU_TANH:
@@ -52,6 +54,7 @@ struct finish {
   size_t pitch;
   __m256i masks[2];
   bool is_whole; /* all sixteen columns exist */
+  bool is_half;  /* at most eight do */
   bool has_function;
   const struct plan_activation *activation;
 };
@@ -68,6 +71,7 @@ static struct finish finish_of(const struct place *place) {
       .pitch = product->columns,
       .masks = {vectors_mask(left), vectors_mask(left < LANES ? 0 : left - LANES)},
       .is_whole = left >= PACKED_PANEL,
+      .is_half = left <= LANES,
       .has_function =
           place->depth_end == product->depth && product->activation.kind != PLAN_ACT_NONE,
       .activation = &product->activation};
@@ -120,7 +124,9 @@ static inline __attribute__((always_inline)) void store_row(const struct finish 
     store_whole(finish, r, left, right);
   } else {
     store_part(finish, r, 0, left);
-    store_part(finish, r, 1, right);
+    if (!finish->is_half) {
+      store_part(finish, r, 1, right);
+    }
   }
 }
 
@@ -182,7 +188,7 @@ static void sum_row(const float *x, const float *w, size_t depth, const struct f
 
 static void run_tile(const struct place *place, uint32_t rows) {
   const struct packed_product *product = place->product;
-  const size_t pitch = product->depth;
+  const size_t pitch = product->pitch == 0 ? product->depth : product->pitch;
   const float *x = place->operands->x + (size_t)place->row * pitch + place->depth_begin;
   const float *w = place->operands->w + (size_t)place->column * product->depth +
                    (size_t)place->depth_begin * PACKED_PANEL;

@@ -18,12 +18,13 @@
 
 enum { PACKED_PANEL = 16 }; /* columns: two AVX2 registers */
 
-/* y = act(alpha x w + bias + residual); x is rows x depth, y and residual rows x columns, all in
- * rows without gaps; bias has `columns` elements. */
+/* y = act(alpha x w + bias + residual); x is rows x depth, y and residual rows x columns without
+ * gaps; bias has `columns` elements. */
 struct packed_product {
   uint32_t rows;
   uint32_t depth;
   uint32_t columns;
+  uint32_t pitch; /* from one row of x to the next; 0: depth. Rows may overlap */
   float alpha;
   struct plan_activation activation;
 };

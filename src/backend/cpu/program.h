@@ -53,7 +53,7 @@ struct program_kernel {
   uint32_t first_data; /* of this kernel's addresses in a run */
 };
 
-enum { PROGRAM_NATIVE_AREAS = 6 };
+enum { PROGRAM_NATIVE_AREAS = 10 };
 
 /* What this backend computes itself: run() is called once for each part, with `shape` and with the
  * addresses of its areas in their order (NULL: an area whose place is PROGRAM_PLACES). */

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "backend/cpu/packed_product.h"
 #include "backend/cpu/vectors.h"
 
 enum { LANES = 8 };
@@ -62,6 +63,50 @@ void scatter_run(const struct scatter *scatter, const float *given, const float 
       find_terms(scatter, 1, column, &columns);
       add_up(scatter, image, &rows, &columns, bias,
              y + (row * scatter->to[1] + column) * scatter->channels);
+    }
+  }
+}
+
+bool scatter_is_blocks(const struct scatter *scatter) {
+  for (int axis = 0; axis < 2; axis++) {
+    if (scatter->kernel[axis] != scatter->strides[axis] || scatter->pads[axis] != 0 ||
+        scatter->dilations[axis] != 1 ||
+        scatter->to[axis] != scatter->from[axis] * scatter->strides[axis]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static void activate(const struct plan_activation *activation, float *y, size_t count) {
+  for (size_t i = 0; activation->kind != PLAN_ACT_NONE && i < count; i += LANES) {
+    const __m256i mask = vectors_mask(count - i < LANES ? (uint32_t)(count - i) : LANES);
+    const __m256 value = _mm256_maskload_ps(y + i, mask);
+    _mm256_maskstore_ps(y + i, mask, vectors_activate(activation, value));
+  }
+}
+
+/* A row of pixels against one row of the kernel gives one row of the output, as it lies. The
+ * function comes afterwards: of few columns, most of a product's registers would be idle. */
+void scatter_blocks(const struct scatter *scatter, uint32_t depth, const float *x, const float *w,
+                    const float *bias_row, float *y, uint32_t part, uint32_t parts) {
+  const struct packed_product product = {.rows = scatter->from[1],
+                                         .depth = depth,
+                                         .columns = scatter->kernel[1] * scatter->channels,
+                                         .alpha = 1.0F};
+  const size_t row_floats = (size_t)scatter->to[1] * scatter->channels;
+  const size_t matrix_floats =
+      (size_t)(product.columns + PACKED_PANEL - 1) / PACKED_PANEL * PACKED_PANEL * depth;
+  const uint64_t rows = (uint64_t)scatter->images * scatter->from[0];
+  for (uint64_t row = rows * part / parts; row < rows * (part + 1) / parts; row++) {
+    for (uint32_t place = 0; place < scatter->kernel[0]; place++) {
+      const struct packed_operands operands = {.x = x + row * scatter->from[1] * depth,
+                                               .w = w + place * matrix_floats,
+                                               .bias = bias_row,
+                                               .y = y + (row * scatter->kernel[0] + place) *
+                                                            row_floats};
+      packed_product_run(&product, &operands, 0, 1);
+      activate(&scatter->activation, operands.y, row_floats);
     }
   }
 }

@@ -6,6 +6,7 @@
 #ifndef CLOCKWORK_BACKEND_CPU_SCATTER_H
 #define CLOCKWORK_BACKEND_CPU_SCATTER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "package/plan.h"
@@ -25,6 +26,16 @@ struct scatter {
   uint32_t pads[2]; /* in front */
   struct plan_activation activation;
 };
+
+/* Whether every pixel of the output gets something from one pixel alone: scatter_blocks() then does
+ * both halves. */
+bool scatter_is_blocks(const struct scatter *scatter);
+
+/* y = act(product + bias) as below; x: (images, height, width, depth) in rows. w: a matrix for each
+ * row of the kernel, packed as packed_product.h says, whose columns are (kernel width, channels).
+ * bias_row: kernel width times the bias, or NULL. */
+void scatter_blocks(const struct scatter *scatter, uint32_t depth, const float *x, const float *w,
+                    const float *bias_row, float *y, uint32_t part, uint32_t parts);
 
 /* y = act(sum + bias), (images, height, width, channels) in rows. given: (images, height, width,
  * kernel height, kernel width, pitch). bias: NULL if there is none. The activation is one of

@@ -81,6 +81,15 @@ static inline __m256 vectors_activate(const struct plan_activation *activation, 
     return vectors_sigmoid(x);
   case PLAN_ACT_SWISH:
     return _mm256_mul_ps(x, vectors_sigmoid(x));
+  case PLAN_ACT_HARD_SIGMOID: {
+    const __m256 line =
+        _mm256_fmadd_ps(x, _mm256_set1_ps(activation->alpha), _mm256_set1_ps(activation->beta));
+    return _mm256_min_ps(_mm256_max_ps(line, zero), _mm256_set1_ps(1.0F));
+  }
+  case PLAN_ACT_HARD_SWISH: {
+    const __m256 line = _mm256_fmadd_ps(x, _mm256_set1_ps(1.0F / 6), _mm256_set1_ps(0.5F));
+    return _mm256_mul_ps(x, _mm256_min_ps(_mm256_max_ps(line, zero), _mm256_set1_ps(1.0F)));
+  }
   case PLAN_ACT_TANH:
     return vectors_tanh(x);
   case PLAN_ACT_GELU_ERF: {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/cpu/builder.h"
+#include "backend/cpu/packed_product.h"
 
 void weights_layout_finish(struct weights_layout *layout) {
   free(layout->entries);
@@ -74,6 +75,29 @@ static enum err merge_and_convert(const struct weights_entry *entry, dnnl_engine
   return error;
 }
 
+/* A matrix for each row of the kernel: element (c, s K + k) of matrix r is (c, k, r, s). */
+static void pack_kernel_rows(const struct weights_entry *entry, const float *from, float *to) {
+  const struct plan_tensor *w = &entry->source;
+  const size_t depth = w->dims[0];
+  const size_t channels = w->dims[1];
+  const size_t width = w->dims[3];
+  const size_t columns = channels * width;
+  const size_t padded = (columns + PACKED_PANEL - 1) / PACKED_PANEL * PACKED_PANEL;
+  uint64_t strides[PLAN_RANK_MAX];
+  plan_tensor_strides(w, strides);
+  memset(to, 0, entry->bytes);
+  for (size_t r = 0; r < w->dims[2]; r++) {
+    for (size_t c = 0; c < depth; c++) {
+      for (size_t column = 0; column < columns; column++) {
+        const size_t at = c * strides[0] + column % channels * strides[1] + r * strides[2] +
+                          column / channels * strides[3];
+        to[r * padded * depth + column / PACKED_PANEL * PACKED_PANEL * depth + c * PACKED_PANEL +
+           column % PACKED_PANEL] = from[at];
+      }
+    }
+  }
+}
+
 enum err weights_layout_fill(const struct weights_layout *layout, dnnl_engine_t engine,
                              const unsigned char *weights, unsigned char *target) {
   enum err error = ERR_OK;
@@ -83,6 +107,13 @@ enum err weights_layout_fill(const struct weights_layout *layout, dnnl_engine_t 
     unsigned char *to = target + entry->offset_bytes;
     if (entry->is_verbatim) {
       memcpy(to, from, entry->bytes);
+    } else if (entry->are_kernel_rows) {
+      pack_kernel_rows(entry, (const void *)from, (void *)to);
+    } else if (entry->is_bias_row) {
+      const size_t bytes = plan_tensor_elements(&entry->source) * sizeof(float);
+      for (size_t at = 0; at < entry->bytes; at += bytes) {
+        memcpy(to + at, from, bytes);
+      }
     } else if (entry->merge > 1) {
       error = merge_and_convert(entry, engine, from, to);
     } else {
