@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Execution times of the zoo on a CPU beside ONNX Runtime's, paired: both in turn, all the time.
+"""Execution times of the zoo and of trained models on a CPU beside ONNX Runtime's, paired: both in turn, all the time.
 
     bench/zoo_cpu.py --prepare FOLDER [--models NAME...]      writes and compiles the models first
     bench/zoo_cpu.py --packages FOLDER [--models NAME...] [--append] [-o bench/results/zoo_cpu.txt]
+
+Trained models (TRAINED below) come from the packages of PyPI that `make setup-zoo` unpacks; --trained says where.
 
 Both run on the same cores with as many threads as cores. A turn is about a fifth of a second of
 executions, or one that takes longer; of several the first is not counted, as it finds the other's
@@ -17,9 +19,11 @@ import datetime
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -62,6 +66,32 @@ MODELS = (
     "xception",
 )
 
+@dataclass(frozen=True)
+class Trained:
+    path: str  # below --trained
+    shapes: dict = field(default_factory=dict)  # of inputs with more than one free dimension, without the batch
+    has_batch: bool = True
+
+
+# At the sizes that the demo uses (scripts/reading.py), nudenet at its own.
+TRAINED = {
+    "ocr_detection": Trained(
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx", {"x": (3, 256, 480)}
+    ),
+    "ocr_direction": Trained(
+        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx", {"x": (3, 48, 192)}
+    ),
+    "ocr_recognition": Trained(
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx", {"x": (3, 48, 320)}
+    ),
+    "nudenet": Trained("nudenet/320n.onnx", {"images": (3, 320, 320)}),
+    "magika": Trained("magika/models/standard_v3_3/model.onnx"),
+    "silero_vad": Trained("silero_vad/data/silero_vad_openvino_16k.onnx", has_batch=False),
+    "silero_vad_sequence": Trained(
+        "silero_vad/data/silero_vad_16k_sequence.onnx", {"input": (8, 576)}, has_batch=False
+    ),
+}
+
 HEADER = (
     f"{'model':30} {'b':>2} {'thr':>3} {'ours p50':>9} {'p99':>9} {'p99.9':>9}"
     f" {'theirs p50':>10} {'p99':>9} {'p99.9':>9} {'ratio':>6} {'tail':>5} {'theirs':>6} {'runs':>9}"
@@ -73,17 +103,29 @@ def build(name):
     return os.path.join(folder, name)
 
 
-def prepare(names, folder, batches):
+def write_model(name, path, trained):
+    if name in TRAINED:
+        shutil.copyfile(os.path.join(trained, TRAINED[name].path), path)
+        return
     from zoo import registry
 
+    with open(path, "wb") as file:
+        file.write(registry.build(name).SerializeToString())
+
+
+def prepare(names, folder, batches, trained):
     os.makedirs(folder, exist_ok=True)
     for name in names:
         path = os.path.join(folder, f"{name}.onnx")
         if not os.path.exists(path):
-            with open(path, "wb") as file:
-                file.write(registry.build(name).SerializeToString())
-        sizes = ",".join(str(size) for size in sorted({1, *batches}))
-        command = [build("compile_model"), path, "-o", os.path.join(folder, name), "--batch", sizes]
+            write_model(name, path, trained)
+        command = [build("compile_model"), path, "-o", os.path.join(folder, name), "--name", name]
+        one = TRAINED.get(name, Trained(path))
+        if one.has_batch:
+            command += ["--batch", ",".join(str(size) for size in sorted({1, *batches}))]
+        for value, shape in one.shapes.items():
+            dims = [*("N" if one.has_batch else ""), *map(str, shape)]
+            command += ["--shape", f"{value}={'x'.join(dims)}"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         print(name, flush=True)
 
@@ -110,7 +152,7 @@ class Ours:
 
 
 class Theirs:
-    def __init__(self, path, batch, threads):
+    def __init__(self, name, path, batch, threads):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -123,13 +165,16 @@ class Theirs:
             path, options, providers=["CPUExecutionProvider"]
         )
         random = np.random.default_rng(1)
+        one = TRAINED.get(name, Trained(path))
         self.inputs = {}
         for value in self.session.get_inputs():
-            shape = [batch, *value.shape[1:]]
+            shape = one.shapes.get(value.name, value.shape[1:] if one.has_batch else value.shape)
+            shape = [batch, *shape] if one.has_batch else shape
             if value.type == "tensor(float)":
                 self.inputs[value.name] = random.random(shape, dtype=np.float32)
             else:
-                self.inputs[value.name] = np.zeros(shape, dtype=np.int64)
+                kind = np.int32 if value.type == "tensor(int32)" else np.int64
+                self.inputs[value.name] = np.zeros(shape, dtype=kind)
         self.names = [value.name for value in self.session.get_outputs()]
 
     def run(self, count):
@@ -151,7 +196,7 @@ def percentile(durations, share):
 
 def measure(name, folder, batch, threads, seconds):
     sides = [Ours(os.path.join(folder, name), batch, threads)]
-    sides.append(Theirs(os.path.join(folder, f"{name}.onnx"), batch, threads))
+    sides.append(Theirs(name, os.path.join(folder, f"{name}.onnx"), batch, threads))
     counts = []
     for side in sides:
         took = min(side.run(1))
@@ -228,7 +273,10 @@ def parse():
     )
     parser.add_argument("--prepare", metavar="FOLDER", help="write models and packages there; no timing")
     parser.add_argument("--packages", metavar="FOLDER", help="what --prepare wrote")
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--models", nargs="+", default=(*MODELS, *TRAINED))
+    parser.add_argument(
+        "--trained", default=f"{build('')[:-1]}-venv/models", help="folder of unpacked packages; %(default)s"
+    )
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=3, help="of each comparison")
@@ -243,7 +291,7 @@ def parse():
 def main():
     options = parse()
     if options.prepare:
-        prepare(options.models, options.prepare, options.batch)
+        prepare(options.models, options.prepare, options.batch, options.trained)
         return
     rows = []
     if options.append and options.output and os.path.exists(options.output):
@@ -253,6 +301,8 @@ def main():
         os.sched_setaffinity(0, cores[:threads])
         for name in options.models:
             for batch in options.batch:
+                if batch > 1 and name in TRAINED and not TRAINED[name].has_batch:
+                    continue
                 kept = measure(name, options.packages, batch, threads, options.seconds)
                 line = line_of(name, batch, threads, kept)
                 print(line, flush=True)
