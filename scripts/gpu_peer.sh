@@ -30,13 +30,7 @@ if [ ! -x "$build/worker" ]; then
   exit 2
 fi
 mkdir -p "$out/models"
-export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
-# A bundle brings its libraries; only our own programs are to see them.
-ours() {
-  program=$1
-  shift
-  LD_LIBRARY_PATH="$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$build/$program" "$@"
-}
+. "$top/scripts/gpu_programs.sh"
 
 (
   [ ! -d "$build/lib" ] || LD_LIBRARY_PATH="$build/lib:$LD_LIBRARY_PATH"
@@ -45,30 +39,6 @@ ours() {
 ) >"$out/zoo.log" 2>&1 || { tail -n 3 "$out/zoo.log" >&2; exit 1; }
 # The workload asks for resnet50_v2 by name; torchvision's ResNet50 is the variety called v1b.
 ln -sfn resnet50_v1b "$out/models/resnet50_v2"
-
-started=""
-stop() {
-  for pid in $started; do # the last that was started ends first
-    kill "$pid" 2>/dev/null || continue
-    wait "$pid" || true
-  done
-  started=""
-}
-trap 'stop; exit 1' INT TERM
-trap stop EXIT
-
-# until_says FILE WORD SECONDS PID
-until_says() {
-  waited=0
-  while ! grep -qi "$2" "$1"; do
-    if ! kill -0 "$4" 2>/dev/null || [ "$waited" -ge "$3" ]; then
-      echo "gpu_peer.sh: not ready: $(tail -n 1 "$1")" >&2
-      exit 1
-    fi
-    sleep 1
-    waited=$((waited + 1))
-  done
-}
 
 export CLOCKWORK_MODEL_DIR="$out/models" CLOCKWORK_LOG_DIR="$out" CLOCKWORK_DISABLE_INPUTS=1
 (ours worker --backend cuda --gpus 1 --pages 1000 --listen "127.0.0.1:$port") >"$out/worker.log" 2>&1 &

@@ -34,43 +34,13 @@ if [ ! -x "$build/worker" ]; then
   exit 2
 fi
 mkdir -p "$out"
-# A bundle brings its libraries; only our own programs are to see them.
-ours() {
-  program=$1
-  shift
-  LD_LIBRARY_PATH="$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$build/$program" "$@"
-}
+. "$top/scripts/gpu_programs.sh"
 
 echo "packages: $zoo"
-export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
 (
   [ ! -d "$build/lib" ] || LD_LIBRARY_PATH="$build/lib:$LD_LIBRARY_PATH"
   python3 "$top/zoo/build.py" seed -o "$zoo" --compiler "$build/compile_model" --precision tf32
 ) >"$out/zoo.log" 2>&1 || { tail -n 3 "$out/zoo.log" >&2; exit 1; }
-
-started=""
-stop() {
-  trap - EXIT INT TERM
-  for pid in $started; do # the last that was started ends first
-    kill "$pid" 2>/dev/null || continue
-    wait "$pid" || true
-  done
-}
-trap 'stop; exit 1' INT TERM
-trap stop EXIT
-
-# until_says FILE WORD SECONDS PID
-until_says() {
-  waited=0
-  while ! grep -qi "$2" "$1"; do
-    if ! kill -0 "$4" 2>/dev/null || [ "$waited" -ge "$3" ]; then
-      echo "gpu_run.sh: not ready: $(tail -n 1 "$1")" >&2
-      exit 1
-    fi
-    sleep 1
-    waited=$((waited + 1))
-  done
-}
 
 export CLOCKWORK_MODEL_DIR="$zoo" CLOCKWORK_LOG_DIR="$out" CLOCKWORK_DISABLE_INPUTS=1
 (ours worker --backend cuda ${GPU_RUN_GPUS:+--gpus "$GPU_RUN_GPUS"} \
