@@ -5,7 +5,8 @@
 #
 # The conformance suite, every operation against its reference, the latter once more under
 # compute-sanitizer, the packages' answers against the CPU backend's, then their timings and those of
-# PyTorch for its ResNet50 in the same run. GPU_CHECK_PRECISION (default tf32) is the packages'.
+# PyTorch for its ResNet50 in the same run. GPU_CHECK_PRECISION (default tf32) is the packages'; for fp16,
+# GPU_CHECK_REFERENCE names a folder with the same models' fp32 packages, which the CPU runs fast.
 # Writes all of it into bench/results/cuda-DATE.txt, beside the card, the driver and the commit, and
 # ends with 1 if a check failed. BUILD is the folder with the programs (default build).
 # Where there is no GPU it says "skipped: no CUDA device" and ends with 77.
@@ -63,7 +64,8 @@ import numpy
 numpy.random.default_rng(1).standard_normal(300000, dtype=numpy.float32).tofile('$work/in')" &&
     "$build/bench/bench_cuda" --runs 0 --profile "$work/profile.tsv" --input "$work/in" \
       --output "$work/out" "$@" &&
-    python3 "$top/scripts/gpu_numerics.py" --precision "${GPU_CHECK_PRECISION:-tf32}" "$build" \
+    python3 "$top/scripts/gpu_numerics.py" --precision "${GPU_CHECK_PRECISION:-tf32}" \
+      ${GPU_CHECK_REFERENCE:+--reference "$GPU_CHECK_REFERENCE"} "$build" \
       "$work/profile.tsv" "$work/in" "$work/out" "$@"
   status=$?
   rm -rf "$work"

@@ -7,7 +7,9 @@ INPUT and OUTPUT are those that `bench_cuda --input INPUT --output OUTPUT --prof
 read and wrote. Each model's first request goes through `check_model --backend cpu`; what the GPU
 answered to it, in its smallest and its largest batch, must be as near as the package's precision
 allows: 1e-3 of the answer's norm for fp32, 5e-3 for tf32, 2e-2 for fp16. The precision is that of
---precision (default tf32). One line a package; ends with 1 if one is further off or lacks.
+--precision (default tf32). --reference names a folder with packages of the same names in fp32, for
+packages in fp16: the CPU backend has no fast kernels for those, and what rounding the weights costs
+counts then, too. One line a package; ends with 1 if one is further off or lacks.
 """
 
 import argparse
@@ -66,6 +68,8 @@ def compare(options, sizes, package, folder):
     with open(options.input, "rb") as file:
         data = file.read(input_bytes)
     try:
+        if options.reference:
+            package = os.path.join(options.reference, name)
         reference = numpy.frombuffer(of_cpu(options.build, package, data, folder), numpy.float32)
     except (RuntimeError, OSError) as error:
         return f"{name}: CPU backend: {error}", False
@@ -87,6 +91,7 @@ def compare(options, sizes, package, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--precision", choices=LIMITS, default="tf32")
+    parser.add_argument("--reference", help="a folder with the same models' fp32 packages")
     for word in ("build", "profile", "input", "output"):
         parser.add_argument(word)
     parser.add_argument("packages", nargs="+")
