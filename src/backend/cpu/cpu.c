@@ -245,6 +245,7 @@ static void *loading_main(void *user) {
       model->spec.clock_mhz = cpu->clock_mhz;
       loaded.spec = model->spec;
     }
+    team_dismiss();
     finish_job(&cpu->jobs, &loaded, model);
     notify(cpu);
   }

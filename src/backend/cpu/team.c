@@ -11,7 +11,10 @@
 void omp_set_num_threads(int threads);
 void omp_set_dynamic(int is_dynamic);
 int omp_get_thread_num(void);
+int omp_pause_resource_all(int kind);
 void GOMP_parallel(void (*region)(void *data), void *data, unsigned threads, unsigned flags);
+
+enum { OMP_PAUSE_HARD = 2 };
 
 struct region {
   void (*part)(void *user, uint32_t part, uint32_t parts);
@@ -31,6 +34,11 @@ void team_run(void (*part)(void *user, uint32_t part, uint32_t parts), void *use
   }
   struct region region = {.part = part, .user = user, .parts = parts};
   GOMP_parallel(run_part, &region, parts, 0);
+}
+
+void team_dismiss(void) {
+  /* Refused only within a parallel region. */
+  CHECK_EQ(omp_pause_resource_all(OMP_PAUSE_HARD), 0);
 }
 
 uint32_t team_cores(void) {

@@ -18,6 +18,12 @@ void team_form(uint32_t threads, int32_t first_core);
  * `parts` is at most its size. Returns when all are done. Cost: a few us. */
 void team_run(void (*part)(void *user, uint32_t part, uint32_t parts), void *user, uint32_t parts);
 
+/* The calling thread's helpers end; team_run() or oneDNN starts new ones. For a thread that
+ * computes now and then: the runtime counts the helpers of all threads, and where they are more
+ * than the cores it lets none of them wait awake for more than some 10 us. Each operation then
+ * begins with a wake-up. */
+void team_dismiss(void);
+
 /* Cores that this process may use. */
 uint32_t team_cores(void);
 
