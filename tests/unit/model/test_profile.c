@@ -1,5 +1,6 @@
 #include "model/profile.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,12 +137,19 @@ static void more_rows_than_room(void **state) {
   assert_int_equal(fault.line, 3);
 }
 
-static size_t read_v100(char *text, size_t capacity) {
-  FILE *file = fopen("zoo/profiles/v100.tsv", "rb"); /* tests run in the repository's root */
+/* Tests run in the repository's root. */
+#define ZOO_PROFILES "zoo/profiles/"
+
+static size_t read_file(const char *path, char *text, size_t capacity) {
+  FILE *file = fopen(path, "rb");
   assert_non_null(file);
   const size_t bytes = fread(text, 1, capacity, file);
   fclose(file);
   return bytes;
+}
+
+static size_t read_v100(char *text, size_t capacity) {
+  return read_file(ZOO_PROFILES "v100.tsv", text, capacity);
 }
 
 static void the_zoo_parses(void **state) {
@@ -159,6 +167,40 @@ static void the_zoo_parses(void **state) {
   assert_int_equal(resnet->execute[0].ns, 2730000);
   assert_int_equal(resnet->execute[4].ns, 17300000);
   assert_int_equal(resnet->batch_sizes[4], 16);
+}
+
+/* Of whatever machine: the 61 models of the experiment, which go by the same names everywhere. */
+static void every_profile_of_the_zoo_parses(void **state) {
+  (void)state;
+  static char text[65536];
+  static struct model_spec v100[ROWS];
+  uint32_t v100_count = 0;
+  struct profile_fault fault;
+  const size_t v100_bytes = read_v100(text, sizeof(text));
+  assert_int_equal(profile_parse(text, v100_bytes, v100, ROWS, &v100_count, &fault), ERR_OK);
+  DIR *folder = opendir(ZOO_PROFILES);
+  assert_non_null(folder);
+  uint32_t files = 0;
+  for (const struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+    const char *ending = strrchr(entry->d_name, '.');
+    if (ending == NULL || strcmp(ending, ".tsv") != 0) {
+      continue;
+    }
+    char path[sizeof(ZOO_PROFILES) + sizeof(entry->d_name)];
+    snprintf(path, sizeof(path), "%s%s", ZOO_PROFILES, entry->d_name);
+    const size_t bytes = read_file(path, text, sizeof(text));
+    assert_in_range(bytes, 1, sizeof(text) - 1);
+    uint32_t count = 0;
+    assert_int_equal(profile_parse(text, bytes, specs, ROWS, &count, &fault), ERR_OK);
+    assert_in_range(count, 61, 64);
+    for (uint32_t i = 0; i < count; i++) {
+      assert_non_null(profile_find(v100, v100_count, specs[i].name));
+      assert_int_equal(specs[i].batch_kinds, 5);
+    }
+    files++;
+  }
+  closedir(folder);
+  assert_in_range(files, 3, UINT32_MAX);
 }
 
 /* Random damage to a good file: an answer, never a crash, and a spec that is accepted is valid. */
@@ -198,6 +240,7 @@ int main(void) {
       cmocka_unit_test(faults_name_line_and_field),
       cmocka_unit_test(more_rows_than_room),
       cmocka_unit_test(the_zoo_parses),
+      cmocka_unit_test(every_profile_of_the_zoo_parses),
       cmocka_unit_test(damage_is_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
