@@ -40,7 +40,8 @@ enum err cpu_setup_create(const struct backend_request *request, struct worker_b
       return ERR_RANGE;
     }
   }
-  const uint32_t share = cores / devices == 0 ? 1 : cores / devices;
+  /* One core is left to whatever else runs: on a core that executes, it would be felt. */
+  const uint32_t share = (cores - 1) / devices == 0 ? 1 : (cores - 1) / devices;
   const struct cpu_config config = {
       .devices = devices,
       .cores = options->cores_per_gpu == 0 ? share : (uint32_t)options->cores_per_gpu,
@@ -54,6 +55,7 @@ enum err cpu_setup_create(const struct backend_request *request, struct worker_b
   };
   const enum err error = cpu_create(&config, &ret_backend->backend, ret_error);
   if (error == ERR_OK) {
+    cpu_keep_off(&config);
     snprintf(ret_backend->description, sizeof(ret_backend->description),
              "compiled models with oneDNN, %u of %u cores a device", config.cores, cores);
   }

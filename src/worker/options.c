@@ -36,7 +36,7 @@ static const struct setting SETTINGS[] = {
     {"gpus", "gpus", SETTING_NUMBER, AT(gpus), 1, WORKER_GPUS_MAX, "N", NULL,
      "how many GPUs; without it all that this machine has, or one emulated"},
     {"cores-per-gpu", "cores_per_gpu", SETTING_NUMBER, AT(cores_per_gpu), 1, CORES_MAX, "N", NULL,
-     "with --backend cpu: cores that compute as one GPU; without it an equal share of all"},
+     "with --backend cpu: cores that compute as one GPU; without it an equal share of all but one"},
     {"profile", "profile", SETTING_TEXT, AT(profile), 0, SIZE(profile), "FILE", NULL,
      "what emulated GPUs know of models, a table of measured durations; the built-in one has the "
      "64 models of a V100"},

@@ -163,6 +163,8 @@ static void *engine_main(void *user) {
   if (engine->kind == BACKEND_ENGINE_EXECUTE) {
     const bool has_own_cores = cores * cpu->config.devices <= team_cores();
     team_form(cores, has_own_cores ? (int32_t)(engine->device->index * cores) : -1);
+  } else {
+    team_keep_off(cpu->config.devices * cores);
   }
   while (!atomic_load_explicit(&cpu->is_stopping, memory_order_acquire)) {
     if (atomic_load_explicit(&engine->state, memory_order_acquire) != ENGINE_BUSY) {
@@ -227,6 +229,11 @@ static void *loading_main(void *user) {
   /* Of this thread alone, and of those that it starts. */
   const int before = getpriority(PRIO_PROCESS, (id_t)gettid());
   (void)setpriority(PRIO_PROCESS, (id_t)gettid(), before + LOADING_NICE);
+  /* Where the cores that are left are fewer than a device has, a measurement needs more of them. */
+  const uint32_t used = cpu->config.devices * cpu->limits.cores;
+  if (used + cpu->limits.cores <= team_cores()) {
+    team_keep_off(used);
+  }
   team_form(cpu->limits.cores, -1);
   while (!atomic_load_explicit(&cpu->is_stopping, memory_order_acquire)) {
     struct backend_load_model wanted;
@@ -580,6 +587,10 @@ bool cpu_is_usable(void) {
 
 uint32_t cpu_cores(void) {
   return team_cores();
+}
+
+void cpu_keep_off(const struct cpu_config *config) {
+  team_keep_off(config->devices * config->cores);
 }
 
 enum err cpu_create(const struct cpu_config *config, struct backend *ret_backend,

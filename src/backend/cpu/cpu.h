@@ -3,7 +3,8 @@
  * A "GPU" of this backend is a device made of cores and memory: `cores` cores that run one
  * execution at a time, a weights cache of pages that are really filled, areas for inputs and
  * outputs, and a workspace. Several devices may share a machine; where it has cores enough, each
- * device's threads are pinned to cores of their own.
+ * device's threads are pinned to cores of their own, and the backend's other threads keep off them.
+ * Executions take what was predicted as far as nothing else runs on those cores.
  *
  * What holds while models are served: every primitive, memory object and scratchpad was made when
  * its model was loaded; a LOAD moves whole pages into the instance's window of addresses and copies
@@ -44,8 +45,13 @@ struct cpu_config {
 /* Whether this machine's processor and kernel can run it. */
 bool cpu_is_usable(void);
 
-/* Cores that this process may use. */
+/* Cores that the calling thread may use. */
 uint32_t cpu_cores(void);
+
+/* The calling thread, and those that it starts from now on, leave the devices' cores to these, if
+ * the machine has others. After cpu_create(): devices get their cores from what their maker may
+ * use. */
+void cpu_keep_off(const struct cpu_config *config);
 
 /* Takes memory and starts threads: four a device, and one that loads models. ERR_NO_MEMORY, ERR_IO;
  * `ret_error` says what to lower. destroy() waits for what is under way. */

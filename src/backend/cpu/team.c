@@ -81,3 +81,19 @@ void team_form(uint32_t threads, int32_t first_core) {
     team_run(pin_part, &placement, threads);
   }
 }
+
+void team_keep_off(uint32_t cores) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 ||
+      cores >= (uint32_t)CPU_COUNT(&allowed)) {
+    return;
+  }
+  for (size_t core = 0; cores > 0; core++) {
+    if (CPU_ISSET(core, &allowed)) {
+      CPU_CLR(core, &allowed);
+      cores--;
+    }
+  }
+  (void)pthread_setaffinity_np(pthread_self(), sizeof(allowed), &allowed);
+}

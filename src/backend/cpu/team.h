@@ -14,6 +14,10 @@
  * pinned to core first_core + i of those that the process may use. */
 void team_form(uint32_t threads, int32_t first_core);
 
+/* The calling thread, and those that it starts from now on, keep off the first `cores` of the cores
+ * that it may use; if there are no others, nothing changes. */
+void team_keep_off(uint32_t cores);
+
 /* part(user, i, parts) for every i < parts, one a thread of the calling thread's team, all at once.
  * `parts` is at most its size. Returns when all are done. Cost: a few us. */
 void team_run(void (*part)(void *user, uint32_t part, uint32_t parts), void *user, uint32_t parts);
@@ -24,7 +28,7 @@ void team_run(void (*part)(void *user, uint32_t part, uint32_t parts), void *use
  * begins with a wake-up. */
 void team_dismiss(void);
 
-/* Cores that this process may use. */
+/* Cores that the calling thread may use. */
 uint32_t team_cores(void);
 
 #endif
