@@ -27,7 +27,8 @@ for name in worker controller client compile_model check_model simulate; do
   cp "$build/$name" "$folder/build/"
 done
 cp "$build/bench/bench_cuda" "$folder/build/bench/"
-for name in conformance_conformance_test_backend unit_backend_test_cuda_operations; do
+for name in conformance_conformance_test_backend conformance_conformance_test_gpu_lost \
+  unit_backend_test_cuda_operations; do
   cp "$build/tests/$name" "$folder/build/tests/"
 done
 find "$folder/build" -type f ! -path '*/lib/*' -exec ldd {} + |

@@ -73,6 +73,7 @@ numpy.random.default_rng(1).standard_normal(300000, dtype=numpy.float32).tofile(
 }
 
 check conformance "$build/tests/conformance_conformance_test_backend"
+check 'loss of every GPU' "$build/tests/conformance_conformance_test_gpu_lost"
 check operations "$build/tests/unit_backend_test_cuda_operations"
 if command -v compute-sanitizer >/dev/null; then
   check 'operations, memcheck' compute-sanitizer --tool memcheck --error-exitcode 1 \

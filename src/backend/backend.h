@@ -12,6 +12,10 @@
  *  - every submitted command completes exactly once, also when it fails (status tells);
  *  - begin and end of a completion are on the clock of `now`, begin <= end, begin >= the submit's
  * now;
+ *  - a GPU that fails for good (it fell off the bus, or every further call would fail) is lost, for
+ *    ever: whatever is submitted there later, and what is under way unless it just made it,
+ *    completes with ACTION_GPU_LOST. lost_count() has counted it before the first of these comes
+ * out of poll(). The others go on;
  *  - while models are served it allocates nothing and never blocks in submit() or poll();
  *  - nothing here aborts on what a package, a path or an input contains.
  *
@@ -41,12 +45,18 @@ enum backend_engine {
 /* "load", "input", "execute", "output"; never NULL, static storage. For messages and metrics. */
 const char *backend_engine_text(enum backend_engine engine);
 
+/* Of backend_gpu.lost_reason. */
+enum { BACKEND_LOST_REASON_BYTES = 96 };
+
 struct backend_gpu {
   char name[64];            /* NUL terminated */
   uint32_t pages;           /* of MODEL_PAGE_BYTES, for weights */
   uint64_t io_bytes;        /* for inputs and outputs of batches under way */
   uint64_t workspace_bytes; /* for intermediate results */
   uint32_t clock_mhz;       /* now */
+  bool is_lost;
+  char lost_reason[BACKEND_LOST_REASON_BYTES]; /* is_lost: why, in a few words; else "". NUL
+                                                  terminated */
 };
 
 /* The bytes of one batch. Owned by who submits; must stay until the INFER's last completion. */
@@ -101,7 +111,8 @@ struct backend_loaded_model {
   uint64_t job_id;
   enum action_status status; /* ACTION_SUCCESS, ACTION_INVALID_MODEL_PATH, ACTION_RUNTIME_ERROR,
                                 ACTION_INVALID_MODEL_ID (no copies, or an id is taken or too large;
-                                then none of them is loaded) */
+                                then none of them is loaded), ACTION_GPU_LOST (no GPU is left; one
+                                that is lost is no reason to fail) */
   struct model_spec spec;    /* on success: with measured durations */
   char reason[BACKEND_REASON_BYTES]; /* on failure: one line that names the file and the mend; ""
                                         where the status says all. NUL terminated */
@@ -116,6 +127,9 @@ struct backend_ops {
   /* gpu_index < gpus_count (CHECK). */
   void (*gpu)(const void *self, uint32_t gpu_index, struct backend_gpu *ret_gpu);
 
+  /* How many GPUs are lost. A backend with threads of its own calls notify when it grows. */
+  uint32_t (*lost_count)(const void *self);
+
   /* Begin to load a model into host memory and measure it; answered through poll_loaded(). May take
    * seconds of background work, which must not disturb commands under way. ERR_FULL: too many jobs
    * or models at once; then nothing was begun. */
@@ -126,7 +140,7 @@ struct backend_ops {
                           uint32_t capacity);
 
   /* The engine must be idle and the model loaded (CHECK); the command is copied. A LOAD that fails
-   * leaves its pages as if evicted. */
+   * leaves its pages as if evicted. A lost GPU takes commands, too, and answers them. */
   void (*submit)(void *self, struct instant now, const struct backend_command *command);
 
   /* Release the pages of `model_id` on this GPU: a later LOAD may fill them. Never called while an

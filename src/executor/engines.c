@@ -196,6 +196,9 @@ static bool run_input(struct executor *executor, struct executor_gpu *gpu, struc
 /* False: there is more to do, but the outlet is full. */
 static bool run_gpu(struct executor *executor, struct executor_gpu *gpu, struct instant now,
                     struct outlet *outlet) {
+  if (gpu->is_lost) {
+    return true;
+  }
   const uint32_t gpu_index = (uint32_t)(gpu - executor->gpus);
   /* The input comes last: a refused execution may just have given its slot back. */
   return run_evictions(executor, gpu_index, now, outlet) && run_load(executor, gpu, now, outlet) &&
@@ -223,6 +226,8 @@ static void on_input_end(struct executor *executor, struct pending *pending, str
   pending->result.input = (struct executor_step){completion->begin, completion->end};
   if (completion->status != ACTION_SUCCESS) {
     executor_finish(executor, pending, completion->status);
+  } else if (executor_gpu_of(executor, pending)->is_lost) {
+    executor_finish(executor, pending, ACTION_GPU_LOST);
   } else if (executor->is_shutting_down) {
     executor_finish(executor, pending, ACTION_SHUTTING_DOWN);
   } else if (instant_after(now, pending->latest)) {
@@ -261,19 +266,22 @@ void executor_on_completion(struct executor *executor, struct instant now,
   CHECK(gpu->running[engine] == pending);
   gpu->running[engine] = NULL;
   executor_mark_dirty(executor, gpu);
+  if (completion->status == ACTION_GPU_LOST) {
+    executor_on_gpu_lost(executor, pending->result.gpu_index);
+  }
   switch (engine) {
   case BACKEND_ENGINE_LOAD:
     on_run_end(pending, completion);
     page_cache_end_load(&gpu->cache, completion->status == ACTION_SUCCESS);
-    executor_finish(executor, pending, completion->status);
+    executor_finish(executor, pending, gpu->is_lost ? ACTION_GPU_LOST : completion->status);
     break;
   case BACKEND_ENGINE_INPUT:
     on_input_end(executor, pending, now, completion);
     break;
   case BACKEND_ENGINE_EXECUTE:
     on_run_end(pending, completion);
-    if (completion->status != ACTION_SUCCESS) {
-      executor_finish(executor, pending, completion->status);
+    if (completion->status != ACTION_SUCCESS || gpu->is_lost) {
+      executor_finish(executor, pending, gpu->is_lost ? ACTION_GPU_LOST : completion->status);
       break;
     }
     pending->stage = STAGE_WAIT_OUTPUT;

@@ -91,6 +91,9 @@ static enum action_status refusal_of(const struct executor *executor,
   if (action->gpu_index >= executor->gpus_count) {
     return ACTION_INVALID_GPU;
   }
+  if (executor->gpus[action->gpu_index].is_lost) {
+    return ACTION_GPU_LOST;
+  }
   const struct model_spec *spec = executor_model(executor, action->model_id);
   if (spec == NULL) {
     return action->type == ACTION_LOAD    ? ACTION_LOAD_UNKNOWN_MODEL
@@ -181,17 +184,37 @@ struct instant executor_wakeup(const struct executor *executor) {
   return instant_min(opening, instant_add(expiry, duration_ns(1)));
 }
 
+static void refuse_waiting(struct executor *executor, const struct executor_gpu *gpu,
+                           enum action_status status) {
+  for (int stage = 0; stage < STAGE_WAIT_KINDS; stage++) {
+    struct pending *pending = NULL;
+    while ((pending = executor_first_waiting(gpu, (enum pending_stage)stage)) != NULL) {
+      executor_refuse(executor, pending, status);
+    }
+  }
+}
+
 void executor_on_shutdown(struct executor *executor) {
   executor->is_shutting_down = true;
   for (uint32_t i = 0; i < executor->gpus_count; i++) {
-    for (int stage = 0; stage < STAGE_WAIT_KINDS; stage++) {
-      struct pending *pending = NULL;
-      while ((pending = executor_first_waiting(&executor->gpus[i], (enum pending_stage)stage)) !=
-             NULL) {
-        executor_refuse(executor, pending, ACTION_SHUTTING_DOWN);
-      }
-    }
+    refuse_waiting(executor, &executor->gpus[i], ACTION_SHUTTING_DOWN);
   }
+}
+
+void executor_on_gpu_lost(struct executor *executor, uint32_t gpu_index) {
+  CHECK_LT(gpu_index, executor->gpus_count);
+  struct executor_gpu *gpu = &executor->gpus[gpu_index];
+  if (gpu->is_lost) {
+    return;
+  }
+  gpu->is_lost = true;
+  refuse_waiting(executor, gpu, ACTION_GPU_LOST);
+  while (!list_is_empty(&gpu->outputs)) {
+    struct pending *pending = LIST_ENTRY(list_first(&gpu->outputs), struct pending, link);
+    list_remove(&pending->link);
+    executor_finish(executor, pending, ACTION_GPU_LOST);
+  }
+  executor_mark_dirty(executor, gpu);
 }
 
 uint32_t executor_on_clear_cache(struct executor *executor, struct instant now) {
@@ -200,7 +223,7 @@ uint32_t executor_on_clear_cache(struct executor *executor, struct instant now) 
   for (uint32_t i = 0; i < executor->gpus_count; i++) {
     struct executor_gpu *gpu = &executor->gpus[i];
     const struct pending *executing = gpu->running[BACKEND_ENGINE_EXECUTE];
-    for (uint32_t head = 0; head < gpu->cache.pages_total; head++) {
+    for (uint32_t head = 0; !gpu->is_lost && head < gpu->cache.pages_total; head++) {
       const struct page *page = &gpu->cache.pages[head];
       if (page->state == PAGE_RESIDENT &&
           (executing == NULL || executing->result.model_id != page->model_id)) {
@@ -217,6 +240,10 @@ void executor_gpu_state(const struct executor *executor, uint32_t gpu_index,
                         struct executor_gpu_state *ret_state) {
   CHECK_LT(gpu_index, executor->gpus_count);
   const struct page_cache *cache = &executor->gpus[gpu_index].cache;
+  if (executor->gpus[gpu_index].is_lost) {
+    *ret_state = (struct executor_gpu_state){.is_lost = true};
+    return;
+  }
   *ret_state = (struct executor_gpu_state){.pages_total = cache->pages_total,
                                            .pages_free = page_cache_free_count(cache),
                                            .models_resident = cache->resident_count};
@@ -224,5 +251,6 @@ void executor_gpu_state(const struct executor *executor, uint32_t gpu_index,
 
 bool executor_is_resident(const struct executor *executor, uint32_t gpu_index, uint32_t model_id) {
   CHECK_LT(gpu_index, executor->gpus_count);
-  return page_cache_is_resident(&executor->gpus[gpu_index].cache, model_id);
+  const struct executor_gpu *gpu = &executor->gpus[gpu_index];
+  return !gpu->is_lost && page_cache_is_resident(&gpu->cache, model_id);
 }

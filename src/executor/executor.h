@@ -12,15 +12,16 @@
  *  - nothing is allocated after init; every queue has a limit, a full one is a refusal.
  *
  * What a refusal says (model/status.h), in the order of the checks:
- *  - at once: 12 unknown type, 3 shutting down, 13 no such GPU, 52 62 72 no such model, 12 earliest
- *    after latest, 31 no such batch size, 76 more input and output than the whole IO pool, 51 61 71
- *    `latest` has passed;
+ *  - at once: 12 unknown type, 3 shutting down, 13 no such GPU, 14 GPU lost, 52 62 72 no such
+ * model, 12 earliest after latest, 31 no such batch size, 76 more input and output than the whole
+ * IO pool, 51 61 71 `latest` has passed;
  *  - when its turn comes: LOAD 21 already there, 54 being loaded right now, 53 too few pages free;
  *    EVICT 63 not there, 22 being loaded or executing; INFER 82 weights not wholly there;
  *  - when `latest` passes (wakeup() covers it, 1 ns after): 51, 61, and for an INFER 71 while its
  * input waits to be copied (76 if that is for lack of IO memory), else 81. An input that is being
  *    copied then is answered when the copy ends, because its buffers are in use;
- *  - on shutdown: 3. A step that fails in the backend passes its status on.
+ *  - on shutdown: 3; when its GPU is lost: 14. A step that fails in the backend passes its status
+ * on.
  *
  * Pure: time comes in, commands go out. The shell moves actions in, commands to the backend,
  * completions back, and results out:
@@ -113,7 +114,8 @@ bool executor_on_model_loaded(struct executor *executor, uint32_t first_model_id
 bool executor_on_action(struct executor *executor, struct instant now,
                         const struct executor_action *action);
 
-/* A command of this executor finished. An unknown command id is a bug of the backend (CHECK). */
+/* A command of this executor finished. An unknown command id is a bug of the backend (CHECK). With
+ * ACTION_GPU_LOST its GPU is lost, as with executor_on_gpu_lost(). */
 void executor_on_completion(struct executor *executor, struct instant now,
                             const struct backend_completion *completion);
 
@@ -139,11 +141,19 @@ struct instant executor_wakeup(const struct executor *executor);
 /* Refuse all that has not started, with ACTION_SHUTTING_DOWN; what runs completes. */
 void executor_on_shutdown(struct executor *executor);
 
+/* That GPU is lost for good. What waits for it is refused with ACTION_GPU_LOST, and so is whatever
+ * comes for it later; what runs is answered when the backend says so. Its weights and pages count
+ * for nothing from now on, and no command for it comes out of next_commands(). A second call has no
+ * effect. `gpu_index` < GPUs (CHECK). */
+void executor_on_gpu_lost(struct executor *executor, uint32_t gpu_index);
+
 /* Evict all weights that are not in use (the ClearCache action); returns how many pages were freed.
  * Evictions come out of next_commands(). O(pages of all GPUs). */
 uint32_t executor_on_clear_cache(struct executor *executor, struct instant now);
 
+/* Of a lost GPU all counts are 0. */
 struct executor_gpu_state {
+  bool is_lost;
   uint32_t pages_total;
   uint32_t pages_free;      /* free now, or with the next evictions out of next_commands() */
   uint32_t models_resident; /* wholly loaded */

@@ -55,6 +55,7 @@ struct executor_gpu {
   uint64_t io_free_bytes;
   uint32_t io_free_slots; /* bit per slot */
   uint8_t waiting_stages; /* bit per stage: whose queue is not empty */
+  bool is_lost;
   struct tree waiting[STAGE_WAIT_KINDS];
   struct page_cache cache;
   struct list outputs; /* STAGE_WAIT_OUTPUT */

@@ -71,6 +71,10 @@ static void validate_gpu(const struct executor *executor, uint32_t gpu_index) {
     outputs_count++;
   }
   CHECK_EQ(tally.outputs_count, outputs_count);
+  if (gpu->is_lost) { /* only what runs is left */
+    CHECK_EQ(gpu->waiting_stages, 0);
+    CHECK_EQ(outputs_count, 0);
+  }
   CHECK_EQ(tally.slots ^ gpu->io_free_slots, (UINT32_C(1) << BACKEND_IO_SLOTS) - 1);
   CHECK_EQ(tally.io_bytes + gpu->io_free_bytes, gpu->io_total_bytes);
   validate_running(executor, gpu_index);

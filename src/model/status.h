@@ -30,6 +30,7 @@ enum request_result {
   X(ACTION_COULD_NOT_START, 11, "could not start in time")                                         \
   X(ACTION_INVALID, 12, "invalid action")                                                          \
   X(ACTION_INVALID_GPU, 13, "invalid GPU")                                                         \
+  X(ACTION_GPU_LOST, 14, "GPU lost")                                                               \
   X(ACTION_WEIGHTS_NOT_PRESENT, 20, "weights not present")                                         \
   X(ACTION_WEIGHTS_ALREADY_LOADED, 21, "weights already loaded")                                   \
   X(ACTION_WEIGHTS_IN_USE, 22, "weights in use")                                                   \

@@ -54,6 +54,11 @@ static void device_gpu(const void *self, uint32_t gpu_index, struct backend_gpu 
   device->inner.ops->gpu(device->inner.self, gpu_index, ret_gpu);
 }
 
+static uint32_t device_lost_count(const void *self) {
+  const struct device *device = self;
+  return device->inner.ops->lost_count(device->inner.self);
+}
+
 static enum err device_load_model(void *self, struct instant now,
                                   const struct backend_load_model *job) {
   const struct device *device = self;
@@ -119,7 +124,7 @@ static void hold_back(struct device *device, const struct backend_completion *fr
     *end = instant_add(*end, gpu->stall);
     gpu->stall = DURATION_ZERO;
   }
-  if (engine->is_failing) {
+  if (engine->is_failing && from->status == ACTION_SUCCESS) {
     engine->completion.status = ACTION_RUNTIME_ERROR;
   }
 }
@@ -180,6 +185,7 @@ static const struct backend_ops device_ops = {
     .name = "device",
     .gpus_count = device_gpus_count,
     .gpu = device_gpu,
+    .lost_count = device_lost_count,
     .load_model = device_load_model,
     .poll_loaded = device_poll_loaded,
     .submit = device_submit,

@@ -22,6 +22,8 @@ struct conformance_subject {
   /* Let time pass until the backend may have something to poll, at the latest until `until`
    * (INSTANT_NEVER: no limit). In virtual time that is a jump. */
   void (*wait)(struct conformance_subject *subject, struct instant until);
+  /* Make the GPU fail for good, soon; NULL where GPUs are never lost. */
+  void (*lose)(struct conformance_subject *subject, uint32_t gpu_index);
   void (*close)(struct conformance_subject *subject); /* destroys the backend, too */
   void *state;                                        /* the subject's own */
 };

@@ -7,6 +7,9 @@
 #ifdef CLOCKWORK_HAS_CUDA
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/kernel_parameters.h"
+#include "backend/cuda/library.h"
+#include "backend/cuda/module.h"
 #include "base/check.h"
 #include "os/clock.h"
 #include "os/thread.h"
@@ -36,6 +39,31 @@ static void real_wait(struct conformance_subject *subject, struct instant until)
   if (timeout.ns > 0) {
     os_event_wait(&its->event, timeout);
   }
+}
+
+/* A kernel of ours writes to an address where nothing is mapped, in this process's context of the
+ * GPU: that context is dead from then on, the GPU itself and other processes are not touched. */
+static void real_lose(struct conformance_subject *subject, uint32_t gpu_index) {
+  (void)subject;
+  struct library library;
+  struct error_text error;
+  CUdevice device = 0;
+  CUcontext context = NULL;
+  CUmodule module = NULL;
+  CUfunction fill = NULL;
+  CUdeviceptr nowhere = 0;
+  CHECK_EQ(library_open(&library, &error), ERR_OK);
+  CHECK_EQ(library.driver.cuDeviceGet(&device, (int)gpu_index), CUDA_SUCCESS);
+  CHECK_EQ(library.driver.cuDevicePrimaryCtxRetain(&context, device), CUDA_SUCCESS);
+  CHECK_EQ(library.driver.cuCtxSetCurrent(context), CUDA_SUCCESS);
+  CHECK_EQ(library.driver.cuModuleLoadData(&module, cuda_kernels_module), CUDA_SUCCESS);
+  CHECK_EQ(library.driver.cuModuleGetFunction(&fill, module, "fill"), CUDA_SUCCESS);
+  CHECK_EQ(library.driver.cuMemAddressReserve(&nowhere, 64 << 20, 0, 0, 0), CUDA_SUCCESS);
+  struct kernel_fill parameters = {.address = nowhere, .bytes = 4096};
+  void *arguments[1] = {&parameters};
+  CHECK_EQ(
+      library.driver.cuLaunchKernel(fill, 1, 1, 1, KERNEL_THREADS, 1, 1, 0, NULL, arguments, NULL),
+      CUDA_SUCCESS);
 }
 
 static void real_close(struct conformance_subject *subject) {
@@ -78,6 +106,7 @@ bool conformance_open_cuda(struct conformance_subject *ret_subject) {
       .output_tolerance = 1e-3F, /* of single precision: batch sizes sum in other orders */
       .now = real_now,
       .wait = real_wait,
+      .lose = real_lose,
       .close = real_close,
       .state = its};
   return true;

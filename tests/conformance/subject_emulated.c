@@ -48,6 +48,10 @@ static void virtual_wait(struct conformance_subject *subject, struct instant unt
   time->now = instant_max(time->now, next);
 }
 
+static void virtual_lose(struct conformance_subject *subject, uint32_t gpu_index) {
+  emulated_lose(&subject->backend, virtual_now(subject), gpu_index);
+}
+
 static void virtual_close(struct conformance_subject *subject) {
   struct virtual_time *time = subject->state;
   subject->backend.ops->destroy(subject->backend.self);
@@ -72,6 +76,7 @@ bool conformance_open_emulated(struct conformance_subject *ret_subject) {
                                               .models_max = config.models_max,
                                               .now = virtual_now,
                                               .wait = virtual_wait,
+                                              .lose = virtual_lose,
                                               .close = virtual_close,
                                               .state = time};
   return true;

@@ -353,6 +353,12 @@ static void cpu_gpu(const void *self, uint32_t gpu_index, struct backend_gpu *re
            cpu->limits.cores == 1 ? "" : "s");
 }
 
+/* A core that fails takes the machine with it. */
+static uint32_t cpu_lost_count(const void *self) {
+  (void)self;
+  return 0;
+}
+
 static void cpu_submit(void *self, struct instant now, const struct backend_command *command) {
   struct cpu *cpu = self;
   CHECK_LT(command->gpu_index, cpu->config.devices);
@@ -494,6 +500,7 @@ static const struct backend_ops cpu_ops = {
     .name = "cpu",
     .gpus_count = cpu_gpus_count,
     .gpu = cpu_gpu,
+    .lost_count = cpu_lost_count,
     .load_model = cpu_load_model,
     .poll_loaded = cpu_poll_loaded,
     .submit = cpu_submit,

@@ -46,15 +46,19 @@ bool cuda_is_usable(void) {
 /* ----------------------------------------------------------------------------------------- clocks
  */
 
+/* NVML is the first to know of a GPU that fell off the bus while nothing ran on it. */
 static uint32_t read_clock(struct cuda *cuda, uint32_t gpu_index) {
-  const struct cuda_gpu *gpu = &cuda->gpus[gpu_index];
+  struct cuda_gpu *gpu = &cuda->gpus[gpu_index];
   unsigned mhz = 0;
-  if (gpu->nvml == NULL ||
-      cuda->library.nvml.device_clock_mhz(gpu->nvml, LIBRARY_NVML_CLOCK_SM, &mhz) != 0 ||
-      mhz == 0 || mhz > MODEL_CLOCK_MAX_MHZ) {
+  if (gpu->nvml == NULL) {
     return gpu->clock_mhz_declared;
   }
-  return mhz;
+  const int outcome = cuda->library.nvml.device_clock_mhz(gpu->nvml, LIBRARY_NVML_CLOCK_SM, &mhz);
+  if (outcome == LIBRARY_NVML_GPU_IS_LOST && !device_is_lost(gpu->device)) {
+    device_lose(gpu->device, CUDA_ERROR_NO_DEVICE);
+    cuda->config.notify(cuda->config.notify_user);
+  }
+  return outcome != 0 || mhz == 0 || mhz > MODEL_CLOCK_MAX_MHZ ? gpu->clock_mhz_declared : mhz;
 }
 
 static uint32_t clock_now(void *user, uint32_t gpu_index) {
@@ -102,7 +106,21 @@ static void cuda_gpu(const void *self, uint32_t gpu_index, struct backend_gpu *r
                             .workspace_bytes = device->workspace_bytes,
                             .clock_mhz = engines_clock(cuda->gpus[gpu_index].engines)};
   snprintf(gpu.name, sizeof(gpu.name), "%s", device->name);
+  gpu.is_lost = device_is_lost(device);
+  if (gpu.is_lost) {
+    snprintf(gpu.lost_reason, sizeof(gpu.lost_reason), "%s",
+             library_driver_text(&cuda->library, (CUresult)atomic_load(&device->failure)));
+  }
   *ret_gpu = gpu;
+}
+
+static uint32_t cuda_lost_count(const void *self) {
+  const struct cuda *cuda = self;
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < cuda->gpus_count; i++) {
+    count += device_is_lost(cuda->gpus[i].device);
+  }
+  return count;
 }
 
 static enum err cuda_load_model(void *self, struct instant now,
@@ -212,6 +230,7 @@ static const struct backend_ops cuda_ops = {
     .name = "cuda",
     .gpus_count = cuda_gpus_count,
     .gpu = cuda_gpu,
+    .lost_count = cuda_lost_count,
     .load_model = cuda_load_model,
     .poll_loaded = cuda_poll_loaded,
     .submit = cuda_submit,

@@ -254,7 +254,7 @@ void device_destroy(struct device *device) {
     return;
   }
   const struct library *library = device->library;
-  if (device->context != NULL) {
+  if (device->context != NULL && !device_is_lost(device)) {
     device_enter(device);
     if (device->cudnn != NULL) {
       library->cudnn.cudnnDestroy(device->cudnn);
@@ -313,8 +313,29 @@ CUdeviceptr device_page(const struct device *device, uint32_t page) {
   return device->pool + (uint64_t)page * MODEL_PAGE_BYTES;
 }
 
-void device_enter(const struct device *device) {
-  CHECK_EQ(device->library->driver.cuCtxSetCurrent(device->context), CUDA_SUCCESS);
+void device_enter(struct device *device) {
+  const CUresult result = device->library->driver.cuCtxSetCurrent(device->context);
+  if (result != CUDA_SUCCESS) {
+    device_lose(device, result);
+  }
+}
+
+void device_lose(struct device *device, CUresult failure) {
+  int lives = CUDA_SUCCESS;
+  atomic_compare_exchange_strong(&device->failure, &lives, (int)failure);
+}
+
+bool device_still_lives(struct device *device) {
+  device_enter(device);
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+  const CUresult result = device_is_lost(device)
+                              ? CUDA_SUCCESS
+                              : device->library->driver.cuMemGetInfo(&free_bytes, &total_bytes);
+  if (result != CUDA_SUCCESS) {
+    device_lose(device, result);
+  }
+  return !device_is_lost(device);
 }
 
 CUresult device_launch(const struct device *device, enum device_kernel kernel, CUstream stream,

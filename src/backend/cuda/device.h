@@ -10,6 +10,8 @@
 #ifndef CLOCKWORK_BACKEND_CUDA_DEVICE_H
 #define CLOCKWORK_BACKEND_CUDA_DEVICE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backend/backend.h"
@@ -85,6 +87,7 @@ struct device_limits {
 
 struct device {
   const struct library *library;
+  _Atomic(int) failure; /* CUDA_SUCCESS: it lives; else what it was lost with, for ever */
   CUdevice handle;
   CUcontext context;
   CUmodule module;
@@ -116,7 +119,8 @@ MUST_USE enum err device_create(const struct library *library, uint32_t device_i
                                 const struct device_limits *limits, struct device **ret_device,
                                 struct error_text *ret_error);
 
-/* Accepts NULL and a half-built one. Every stream must be idle. */
+/* Accepts NULL and a half-built one. Every stream must be idle, or the device lost: what such a one
+ * holds goes with the process, because calls into its libraries may not come back. */
 void device_destroy(struct device *device);
 
 /* Let kernels and copies of this device use what is mapped at `at`. */
@@ -125,8 +129,20 @@ CUresult device_allow_access(const struct device *device, CUdeviceptr at, size_t
 /* Where copies into page `page` go, whichever windows it is mapped into. */
 CUdeviceptr device_page(const struct device *device, uint32_t page);
 
-/* Make the device this thread's. */
-void device_enter(const struct device *device);
+/* Make the device this thread's. One that can't be entered is lost: the thread's calls would then
+ * reach whichever it entered before, so whoever goes on looks first. */
+void device_enter(struct device *device);
+
+/* The device is lost, of `failure`; later failures change nothing. Any thread. */
+void device_lose(struct device *device, CUresult failure);
+
+static inline bool device_is_lost(const struct device *device) {
+  return atomic_load_explicit(&device->failure, memory_order_acquire) != CUDA_SUCCESS;
+}
+
+/* After a call that failed: whether the device still answers. One that does not is lost. Any
+ * thread, which enters the device. Cost: tens of microseconds. */
+bool device_still_lives(struct device *device);
 
 /* Launch on `stream`: `threads` x `blocks`, one argument. */
 CUresult device_launch(const struct device *device, enum device_kernel kernel, CUstream stream,

@@ -52,7 +52,6 @@ struct engines {
   void *words;             /* pinned, WORDS_APART for each engine */
   int64_t clock_offset_ns; /* device's clock - ours; the EXECUTE thread's */
   _Atomic(uint32_t) clock_mhz;
-  _Atomic(bool) is_lost; /* the device failed: every command fails from now on */
   _Atomic(bool) is_stopping;
 };
 
@@ -67,10 +66,22 @@ static enum action_status status_of(struct engines *engines, CUresult result) {
   if (result == CUDA_SUCCESS) {
     return ACTION_SUCCESS;
   }
-  if (result != CUDA_ERROR_OUT_OF_MEMORY && result != CUDA_ERROR_INVALID_VALUE) {
-    atomic_store(&engines->is_lost, true);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY || result == CUDA_ERROR_INVALID_VALUE) {
+    return ACTION_RUNTIME_ERROR;
   }
-  return ACTION_RUNTIME_ERROR;
+  device_lose(engines->config.device, result);
+  return ACTION_GPU_LOST;
+}
+
+/* Of a command that takes longer than it should: what the driver says of its stream, or what the
+ * device was lost with meanwhile. */
+static CUresult health_of(const struct engine *engine) {
+  const struct engines *engines = engine->engines;
+  if (device_is_lost(engines->config.device)) {
+    return (CUresult)atomic_load(&engines->config.device->failure);
+  }
+  const CUresult health = engines->library->driver.cuStreamQuery(engine->stream);
+  return health == CUDA_ERROR_NOT_READY ? CUDA_SUCCESS : health;
 }
 
 /* Have the device say when all that is in the stream now is done. */
@@ -97,8 +108,8 @@ static CUresult wait_for_marks(const struct engine *engine, uint32_t left) {
       continue;
     }
     asked = now;
-    const CUresult health = engine->engines->library->driver.cuStreamQuery(engine->stream);
-    if (health != CUDA_SUCCESS && health != CUDA_ERROR_NOT_READY) {
+    const CUresult health = health_of(engine);
+    if (health != CUDA_SUCCESS) {
       return health;
     }
     if (instant_since(now, begin).ns > PATIENCE.ns) {
@@ -263,9 +274,8 @@ static void take_times(struct engines *engines, const struct kernel_cell *cell,
   }
 }
 
-static CUresult wait_for_end(struct engines *engines, const struct engine *engine,
-                             const struct kernel_cell *cell, uint32_t sequence,
-                             struct instant launched, struct instant *ret_seen) {
+static CUresult wait_for_end(const struct engine *engine, const struct kernel_cell *cell,
+                             uint32_t sequence, struct instant launched, struct instant *ret_seen) {
   struct instant asked = launched;
   for (;;) {
     for (int i = 0; i < LOOKS; i++) {
@@ -281,8 +291,8 @@ static CUresult wait_for_end(struct engines *engines, const struct engine *engin
     }
     asked = now;
     *ret_seen = now;
-    const CUresult health = engines->library->driver.cuStreamQuery(engine->stream);
-    if (health != CUDA_SUCCESS && health != CUDA_ERROR_NOT_READY) {
+    const CUresult health = health_of(engine);
+    if (health != CUDA_SUCCESS) {
       return health;
     }
     if (instant_since(now, launched).ns > PATIENCE.ns) {
@@ -308,7 +318,7 @@ static enum action_status execute(struct engine *engine) {
   struct instant seen = launched;
   CUresult result = engines->library->driver.cuGraphLaunch(graph, engine->stream);
   if (result == CUDA_SUCCESS) {
-    result = wait_for_end(engines, engine, cell, sequence, launched, &seen);
+    result = wait_for_end(engine, cell, sequence, launched, &seen);
   }
   if (result == CUDA_SUCCESS) {
     take_times(engines, cell, launched, seen, &engine->completion);
@@ -320,8 +330,8 @@ static enum action_status execute(struct engine *engine) {
  */
 
 static enum action_status run(struct engine *engine) {
-  if (atomic_load(&engine->engines->is_lost)) {
-    return ACTION_RUNTIME_ERROR;
+  if (device_is_lost(engine->engines->config.device)) {
+    return ACTION_GPU_LOST;
   }
   switch (engine->kind) {
   case BACKEND_ENGINE_LOAD:
@@ -490,13 +500,16 @@ void engines_destroy(struct engines *engines) {
   }
   device_enter(engines->config.device);
   mapper_destroy(engines->mapper);
+  const bool lives = !device_is_lost(engines->config.device);
   for (int i = 0; i < BACKEND_ENGINES; i++) {
-    if (engines->engine[i].stream != NULL) {
+    if (lives && engines->engine[i].stream != NULL) {
       engines->library->driver.cuStreamDestroy(engines->engine[i].stream);
     }
     os_event_finish(&engines->engine[i].wake);
   }
-  engines->library->driver.cuMemFreeHost(engines->words);
+  if (lives) {
+    engines->library->driver.cuMemFreeHost(engines->words);
+  }
   free(engines);
 }
 

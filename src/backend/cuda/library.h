@@ -107,7 +107,10 @@
 /* NVML: a few functions of its stable C interface, which the toolkit ships no header for where only
  * the compiler is installed. Return codes: 0 is success. */
 typedef void *library_nvml_device;
-enum { LIBRARY_NVML_CLOCK_SM = 1 };
+enum {
+  LIBRARY_NVML_CLOCK_SM = 1,
+  LIBRARY_NVML_GPU_IS_LOST = 15, /* it fell off the bus, or is inaccessible otherwise */
+};
 
 struct library_nvml {
   bool is_open;

@@ -155,10 +155,11 @@ void mapper_destroy(struct mapper *mapper) {
   os_thread_join(&mapper->thread);
   os_event_finish(&mapper->wake);
   device_enter(mapper->device);
-  while (mapper->evicted != NULL && mapper->is_mapped != NULL && unmap_some(mapper)) {
+  const bool lives = !device_is_lost(mapper->device);
+  while (lives && mapper->evicted != NULL && mapper->is_mapped != NULL && unmap_some(mapper)) {
     /* What was evicted last. */
   }
-  for (uint32_t id = 0; mapper->is_mapped != NULL && id < mapper->models->capacity; id++) {
+  for (uint32_t id = 0; lives && mapper->is_mapped != NULL && id < mapper->models->capacity; id++) {
     if (mapper->is_mapped[id]) {
       const struct instance *instance = &mapper->models->instances[id];
       mapper->device->library->driver.cuMemUnmap(

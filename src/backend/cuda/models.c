@@ -38,6 +38,22 @@ uint32_t models_kind(const struct package *package, uint32_t batch_size) {
 
 /* --------------------------------------------------------------------------- reading a package */
 
+/* NULL: all are lost. */
+static struct device *any_that_lives(const struct models *models) {
+  for (uint32_t i = 0; i < models->gpus_count; i++) {
+    if (!device_is_lost(models->gpus[i].device)) {
+      return models->gpus[i].device;
+    }
+  }
+  return NULL;
+}
+
+/* For what is every GPU's: host memory is pinned through one that lives. */
+static void enter_any(const struct models *models) {
+  struct device *device = any_that_lives(models);
+  device_enter(device == NULL ? models->gpus[0].device : device);
+}
+
 static void package_destroy(struct models *models, struct package *package) {
   if (package == NULL) {
     return;
@@ -48,7 +64,7 @@ static void package_destroy(struct models *models, struct package *package) {
     }
   }
   free(package->gpus);
-  device_enter(models->gpus[0].device);
+  enter_any(models);
   pinned_give(models->library, &package->weights);
   os_memory_give(package->plan_memory, package->plan_memory_bytes);
   free(package);
@@ -58,7 +74,7 @@ static void package_destroy(struct models *models, struct package *package) {
 static enum err pin_weights(struct models *models, struct package *package,
                             const unsigned char *weights, struct error_text *ret_error) {
   const uint64_t bytes = package->plan->weights_bytes;
-  device_enter(models->gpus[0].device);
+  enter_any(models);
   const CUresult result = pinned_take(models->library, bytes, &package->weights);
   if (result != CUDA_SUCCESS) {
     error_text_set(ret_error, "%.120s: no pinned memory for %llu MiB of weights: %.80s",
@@ -414,6 +430,9 @@ static void instance_clear(struct models *models, struct instance *instance) {
   for (uint32_t i = 0; instance->gpus != NULL && i < models->gpus_count; i++) {
     struct instance_gpu *gpu = &instance->gpus[i];
     device_enter(models->gpus[i].device);
+    if (device_is_lost(models->gpus[i].device)) {
+      continue;
+    }
     for (int kind = 0; kind < MODEL_BATCH_KINDS; kind++) {
       if (gpu->graphs[kind] != NULL) {
         models->library->driver.cuGraphExecDestroy(gpu->graphs[kind]);
@@ -435,7 +454,7 @@ static void instance_clear(struct models *models, struct instance *instance) {
 static enum err instance_build_on(struct models *models, struct instance *instance,
                                   struct package *package, uint32_t gpu_index, const bool *is_kept,
                                   struct error_text *ret_error) {
-  const struct device *device = models->gpus[gpu_index].device;
+  struct device *device = models->gpus[gpu_index].device;
   struct instance_gpu *gpu = &instance->gpus[gpu_index];
   device_enter(device);
   CUresult result = open_window(device, instance, gpu);
@@ -478,7 +497,13 @@ static enum err instance_build(struct models *models, struct instance *instance,
     error = ERR_NO_MEMORY;
   }
   for (uint32_t i = 0; i < models->gpus_count && error == ERR_OK; i++) {
-    error = instance_build_on(models, instance, package, i, is_kept, ret_error);
+    struct device *device = models->gpus[i].device;
+    if (!device_is_lost(device)) {
+      error = instance_build_on(models, instance, package, i, is_kept, ret_error);
+    }
+    if (error != ERR_OK && !device_still_lives(device)) {
+      error = ERR_OK;
+    }
   }
   if (error != ERR_OK) {
     instance_clear(models, instance);
@@ -502,7 +527,8 @@ static bool ids_are_free(const struct models *models, const struct backend_load_
   return true;
 }
 
-/* The spec of the batch sizes that the job wants, with the slowest GPU's durations. */
+/* The spec of the batch sizes that the job wants, with the slowest GPU's durations. What a GPU that
+ * is lost by now was measured with counts for nothing. */
 static void describe(const struct models *models, const struct package *package,
                      const struct backend_load_model *job, struct model_spec *ret_spec,
                      bool *ret_is_kept) {
@@ -514,14 +540,19 @@ static void describe(const struct models *models, const struct package *package,
   spec.output_bytes = plan->output_bytes;
   spec.weights_bytes = plan->weights_bytes;
   spec.weights_pages = model_pages_of(plan->weights_bytes);
-  spec.clock_mhz = package->gpus[0].clock_mhz;
-  for (uint32_t i = 0; i < models->gpus_count; i++) {
-    spec.load = duration_max(spec.load, package->gpus[i].load);
+  for (uint32_t i = models->gpus_count; i-- > 0;) {
+    if (!device_is_lost(models->gpus[i].device)) {
+      spec.load = duration_max(spec.load, package->gpus[i].load);
+      spec.clock_mhz = package->gpus[i].clock_mhz; /* the first one's */
+    }
   }
   for (uint32_t kind = 0; kind < plan->batch_kinds; kind++) {
     struct duration execute = DURATION_ZERO;
     bool is_fit = true;
     for (uint32_t i = 0; i < models->gpus_count; i++) {
+      if (device_is_lost(models->gpus[i].device)) {
+        continue;
+      }
       is_fit = is_fit && package->gpus[i].programs[kind].is_fit;
       execute = duration_max(execute, package->gpus[i].programs[kind].execute);
     }
@@ -543,8 +574,14 @@ static enum err load(struct models *models, const struct backend_load_model *job
   struct package *package = NULL;
   enum err error = open_package(models, job->path, &package, ret_error);
   for (uint32_t i = 0; i < models->gpus_count && error == ERR_OK; i++) {
-    device_enter(models->gpus[i].device);
-    error = prepare_on(models, package, i, ret_error);
+    struct device *device = models->gpus[i].device;
+    device_enter(device);
+    if (!device_is_lost(device)) {
+      error = prepare_on(models, package, i, ret_error);
+    }
+    if (error != ERR_OK && !device_still_lives(device)) {
+      error = ERR_OK;
+    }
   }
   if (error != ERR_OK) {
     return error;
@@ -556,6 +593,9 @@ static enum err load(struct models *models, const struct backend_load_model *job
     error = instance_build(models, &models->instances[job->first_model_id + built], package,
                            is_kept, ret_error);
     built += error == ERR_OK;
+  }
+  if (error == ERR_OK && any_that_lives(models) == NULL) {
+    error = ERR_IO;
   }
   while (error != ERR_OK && built > 0) {
     built--;
@@ -573,7 +613,12 @@ void models_load(struct models *models, const struct backend_load_model *job,
     return;
   }
   struct error_text reason = {.text = ""};
-  switch (load(models, job, &ret_loaded->spec, &reason)) {
+  const enum err error = load(models, job, &ret_loaded->spec, &reason);
+  if (error != ERR_OK && any_that_lives(models) == NULL) {
+    ret_loaded->status = ACTION_GPU_LOST;
+    return;
+  }
+  switch (error) {
   case ERR_OK:
     ret_loaded->status = ACTION_SUCCESS;
     return;

@@ -27,6 +27,8 @@ struct emulated_engine {
 struct emulated_gpu {
   _Alignas(64) struct prng prng;
   struct emulated_gpu_config config;
+  bool is_lost;
+  uint64_t executes_count; /* begun */
   struct emulated_engine engines[BACKEND_ENGINES];
 };
 
@@ -35,6 +37,7 @@ struct emulated {
   struct emulated_gpu *gpus;
   struct ring loaded;             /* struct emulated_job, done and not polled */
   struct model_ranges model_rows; /* row of the profile, by model id */
+  uint32_t lost_count;
   struct emulated_config config;
 };
 
@@ -89,12 +92,23 @@ static struct emulated_gpu *gpu_at(const struct emulated *emulated, uint32_t gpu
 }
 
 static void emulated_gpu(const void *self, uint32_t gpu_index, struct backend_gpu *ret_gpu) {
-  const struct emulated_gpu_config *config = &gpu_at(self, gpu_index)->config;
+  const struct emulated_gpu *gpu = gpu_at(self, gpu_index);
+  const struct emulated_gpu_config *config = &gpu->config;
   *ret_gpu = (struct backend_gpu){.name = "emulated",
                                   .pages = config->pages,
                                   .io_bytes = config->io_bytes,
                                   .workspace_bytes = config->workspace_bytes,
-                                  .clock_mhz = config->clock_mhz};
+                                  .clock_mhz = config->clock_mhz,
+                                  .is_lost = gpu->is_lost,
+                                  .lost_reason = ""};
+  if (gpu->is_lost) {
+    static const char REASON[] = "it was set to fail here";
+    memcpy(ret_gpu->lost_reason, REASON, sizeof(REASON));
+  }
+}
+
+static uint32_t emulated_lost_count(const void *self) {
+  return ((const struct emulated *)self)->lost_count;
 }
 
 /* The path's last component, without trailing slashes, as a row of the profile; NULL if it is none.
@@ -156,7 +170,9 @@ static enum err emulated_load_model(void *self, struct instant now,
   }
   struct emulated_job done = {.end = now, .loaded = {.job_id = job->job_id}};
   const struct model_spec *row = row_of_path(emulated, job->path);
-  if (row == NULL) {
+  if (emulated->lost_count == emulated->config.gpus_count) {
+    done.loaded.status = ACTION_GPU_LOST;
+  } else if (row == NULL) {
     done.loaded.status = ACTION_INVALID_MODEL_PATH;
   } else if (!ids_are_free(emulated, job)) {
     done.loaded.status = ACTION_INVALID_MODEL_ID;
@@ -225,6 +241,23 @@ static struct duration draw_duration(const struct emulated *emulated, struct emu
   return (struct duration){ns < 1.0 ? 1 : (int64_t)ns};
 }
 
+/* What is under way ends now, not when it would have. */
+static void lose(struct emulated *emulated, struct instant now, uint32_t gpu_index) {
+  struct emulated_gpu *gpu = gpu_at(emulated, gpu_index);
+  if (gpu->is_lost) {
+    return;
+  }
+  gpu->is_lost = true;
+  emulated->lost_count++;
+  for (uint32_t engine = 0; engine < BACKEND_ENGINES; engine++) {
+    const uint32_t number = gpu_index * BACKEND_ENGINES + engine;
+    const int64_t end_ns = tournament_key(&emulated->ends, number);
+    if (end_ns != INT64_MAX && end_ns > now.ns) {
+      tournament_set(&emulated->ends, number, now.ns);
+    }
+  }
+}
+
 static void emulated_submit(void *self, struct instant now, const struct backend_command *command) {
   struct emulated *emulated = self;
   struct emulated_gpu *gpu = gpu_at(emulated, command->gpu_index);
@@ -238,7 +271,12 @@ static void emulated_submit(void *self, struct instant now, const struct backend
                                      .model_id = command->model_id,
                                      .batch_size = command->batch_size,
                                      .clock_before_mhz = gpu->config.clock_mhz};
-  const struct instant end = instant_add(now, draw_duration(emulated, gpu, command));
+  if (command->engine == BACKEND_ENGINE_EXECUTE && gpu->config.lose_after > 0 &&
+      gpu->executes_count++ == gpu->config.lose_after) {
+    lose(emulated, now, command->gpu_index);
+  }
+  const struct instant end =
+      gpu->is_lost ? now : instant_add(now, draw_duration(emulated, gpu, command));
   tournament_set(&emulated->ends, number, end.ns);
 }
 
@@ -277,12 +315,12 @@ static uint32_t emulated_poll(void *self, struct instant now,
     tournament_set(&emulated->ends, number, INT64_MAX);
     const struct emulated_gpu *gpu = &emulated->gpus[number / BACKEND_ENGINES];
     const struct emulated_engine *engine = &gpu->engines[number % BACKEND_ENGINES];
-    if (number % BACKEND_ENGINES == BACKEND_ENGINE_OUTPUT) {
+    if (number % BACKEND_ENGINES == BACKEND_ENGINE_OUTPUT && !gpu->is_lost) {
       write_outputs(emulated, engine);
     }
     ret_completions[count++] = (struct backend_completion){
         .command_id = engine->command_id,
-        .status = ACTION_SUCCESS,
+        .status = gpu->is_lost ? ACTION_GPU_LOST : ACTION_SUCCESS,
         .begin = engine->begin,
         .end = end,
         .clock_before_mhz = engine->clock_before_mhz,
@@ -307,6 +345,7 @@ static const struct backend_ops emulated_ops = {
     .name = "emulated",
     .gpus_count = emulated_gpus_count,
     .gpu = emulated_gpu,
+    .lost_count = emulated_lost_count,
     .load_model = emulated_load_model,
     .poll_loaded = emulated_poll_loaded,
     .submit = emulated_submit,
@@ -353,4 +392,9 @@ void emulated_set_clock(struct backend *backend, uint32_t gpu_index, uint32_t cl
   CHECK(backend->ops == &emulated_ops);
   CHECK_GT(clock_mhz, 0);
   gpu_at(backend->self, gpu_index)->config.clock_mhz = clock_mhz;
+}
+
+void emulated_lose(struct backend *backend, struct instant now, uint32_t gpu_index) {
+  CHECK(backend->ops == &emulated_ops);
+  lose(backend->self, now, gpu_index);
 }

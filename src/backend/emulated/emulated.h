@@ -35,6 +35,8 @@ struct emulated_gpu_config {
   uint64_t io_bytes;
   uint64_t workspace_bytes;
   uint32_t clock_mhz;
+  /* So many EXECUTEs begin; the one after them finds the GPU lost. 0: it is never lost. */
+  uint64_t lose_after;
 };
 
 struct emulated_config {
@@ -74,6 +76,9 @@ bool emulated_expect(const struct backend *backend, uint32_t *ret_gpu_index,
 
 /* From now on the GPU runs at this clock; executions under way keep their end. clock_mhz > 0. */
 void emulated_set_clock(struct backend *backend, uint32_t gpu_index, uint32_t clock_mhz);
+
+/* The GPU is lost from now on; what is under way there ends now. A second call has no effect. */
+void emulated_lose(struct backend *backend, struct instant now, uint32_t gpu_index);
 
 /* What an emulated model answers: `output_bytes` that depend on the model's name and on the input's
  * length, first 64 and last 64 bytes (all of a 602 kB image would cost more host time than the rest

@@ -401,6 +401,43 @@ static void any_output_length_is_written_exactly(void **state) {
   assert_memory_not_equal(output, longer, sizeof(output));
 }
 
+/* After two executions the third finds the GPU lost, and what is under way beside it ends then. */
+static void a_gpu_can_be_lost_after_some_executions(void **state) {
+  (void)state;
+  struct emulated_gpu_config gpus[2] = {two_gpus[0], two_gpus[0]};
+  gpus[0].lose_after = 2;
+  struct emulated_config config = exact_config();
+  config.gpus = gpus;
+  struct fixture fixture = open_backend(&config);
+  struct backend *backend = &fixture.backend;
+  run_one(backend, 0, BACKEND_ENGINE_EXECUTE, 0, 1);
+  run_one(backend, 0, BACKEND_ENGINE_EXECUTE, 0, 1);
+  assert_int_equal(backend->ops->lost_count(backend->self), 0);
+  const struct instant now = {5000};
+  submit(backend, INSTANT_ZERO, 0, BACKEND_ENGINE_LOAD, 0, 0);
+  submit(backend, INSTANT_ZERO, 1, BACKEND_ENGINE_LOAD, 0, 0);
+  submit(backend, now, 0, BACKEND_ENGINE_EXECUTE, 0, 1);
+  assert_int_equal(backend->ops->lost_count(backend->self), 1);
+  struct backend_completion completions[4];
+  assert_int_equal(backend->ops->poll(backend->self, now, completions, 4), 2);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(completions[i].status, ACTION_GPU_LOST);
+    assert_int_equal(completions[i].end.ns, now.ns);
+  }
+  struct backend_gpu gpu;
+  backend->ops->gpu(backend->self, 0, &gpu);
+  assert_true(gpu.is_lost);
+  backend->ops->gpu(backend->self, 1, &gpu);
+  assert_false(gpu.is_lost);
+  const struct instant end = backend->ops->wakeup(backend->self);
+  assert_int_equal(backend->ops->poll(backend->self, end, completions, 4), 1);
+  assert_int_equal(completions[0].status, ACTION_SUCCESS);
+  assert_int_equal(load(backend, "tiny", 2, 1).status, ACTION_SUCCESS);
+  emulated_lose(backend, end, 1);
+  assert_int_equal(load(backend, "tiny", 3, 1).status, ACTION_GPU_LOST);
+  close_backend(&fixture);
+}
+
 static void submit_to_busy_engine(void *backend) {
   submit(backend, INSTANT_ZERO, 0, BACKEND_ENGINE_LOAD, 0, 0);
   submit(backend, INSTANT_ZERO, 0, BACKEND_ENGINE_LOAD, 1, 0);
@@ -458,6 +495,7 @@ int main(void) {
       cmocka_unit_test(too_many_jobs_are_not_taken),
       cmocka_unit_test(outputs_depend_on_name_and_sampled_input),
       cmocka_unit_test(any_output_length_is_written_exactly),
+      cmocka_unit_test(a_gpu_can_be_lost_after_some_executions),
       cmocka_unit_test(misuse_aborts),
       cmocka_unit_test(engines_have_names),
   };

@@ -403,6 +403,98 @@ static void shutdown_refuses_what_has_not_started(void **state) {
   rig_close(&rig);
 }
 
+static struct executor_action action_on(struct rig *rig, uint32_t gpu_index, enum action_type type,
+                                        uint32_t model_id) {
+  struct executor_action action =
+      rig_action(rig, type, model_id, rig->now, instant_add(rig->now, duration_s(1)));
+  action.gpu_index = gpu_index;
+  return action;
+}
+
+/* GPU 0 with something at every stage and on every engine; GPU 1 with a model. */
+static void a_lost_gpu_answers_everything_and_takes_no_more(void **state) {
+  (void)state;
+  struct rig rig = rig_open(IO_PLENTY);
+  rig_load(&rig, 0);
+  struct executor_action other = action_on(&rig, 1, ACTION_LOAD, 0);
+  rig_send(&rig, &other);
+  rig_pump(&rig);
+  rig_end_on(&rig, 1, BACKEND_ENGINE_LOAD, ACTION_SUCCESS);
+  rig_assert_result(&rig, other.action_id, ACTION_SUCCESS);
+
+  uint64_t infers[5];
+  for (int i = 0; i < 5; i++) {
+    infers[i] = rig_send_now(&rig, ACTION_INFER, 0);
+  }
+  const uint64_t loading = rig_send_now(&rig, ACTION_LOAD, 1);
+  const uint64_t load = rig_send_now(&rig, ACTION_LOAD, 2);
+  rig_pump(&rig);
+  rig_end(&rig, BACKEND_ENGINE_INPUT);   /* 0 executes, 1 is copied */
+  rig_end(&rig, BACKEND_ENGINE_INPUT);   /* 1 waits to execute, 2 is copied */
+  rig_end(&rig, BACKEND_ENGINE_EXECUTE); /* 0 is copied out, 1 executes */
+  rig_end(&rig, BACKEND_ENGINE_EXECUTE); /* 1 waits to be copied out */
+  rig_end(&rig, BACKEND_ENGINE_INPUT);   /* 2 executes, 3 is copied; 4 waits */
+  const uint64_t evict = rig_send_window(&rig, ACTION_EVICT, 3, rig_at(1000000), rig_at(2000000));
+
+  executor_on_gpu_lost(rig.executor, 0);
+  assert_int_equal(rig_pump(&rig), 0);
+  rig_assert_result(&rig, evict, ACTION_GPU_LOST);
+  rig_assert_result(&rig, load, ACTION_GPU_LOST);
+  rig_assert_result(&rig, infers[4], ACTION_GPU_LOST);
+  rig_assert_result(&rig, infers[1], ACTION_GPU_LOST);
+  rig_assert_no_result(&rig);
+  assert_false(executor_is_resident(rig.executor, 0, 0));
+  struct executor_gpu_state gpu;
+  executor_gpu_state(rig.executor, 0, &gpu);
+  assert_true(gpu.is_lost);
+  assert_int_equal(gpu.pages_total + gpu.pages_free + gpu.models_resident, 0);
+
+  /* What ran may still have made it; only an output that is on the host is of use. */
+  rig_end(&rig, BACKEND_ENGINE_INPUT);
+  rig_assert_result(&rig, infers[3], ACTION_GPU_LOST);
+  rig_end(&rig, BACKEND_ENGINE_EXECUTE);
+  rig_assert_result(&rig, infers[2], ACTION_GPU_LOST);
+  rig_end(&rig, BACKEND_ENGINE_LOAD);
+  rig_assert_result(&rig, loading, ACTION_GPU_LOST);
+  rig_end(&rig, BACKEND_ENGINE_OUTPUT);
+  rig_assert_result(&rig, infers[0], ACTION_SUCCESS);
+
+  const enum action_type types[] = {ACTION_LOAD, ACTION_INFER, ACTION_EVICT};
+  for (int i = 0; i < 3; i++) {
+    rig_assert_result(&rig, rig_send_now(&rig, types[i], 0), ACTION_GPU_LOST);
+  }
+  assert_int_equal(rig_pump(&rig), 0);
+  assert_int_equal(executor_wakeup(rig.executor).ns, INT64_MAX);
+
+  /* The other goes on. */
+  other = action_on(&rig, 1, ACTION_INFER, 0);
+  rig_send(&rig, &other);
+  rig_pump(&rig);
+  for (int engine = BACKEND_ENGINE_INPUT; engine <= BACKEND_ENGINE_OUTPUT; engine++) {
+    rig_end_on(&rig, 1, (enum backend_engine)engine, ACTION_SUCCESS);
+    rig_pump(&rig);
+  }
+  rig_assert_result(&rig, other.action_id, ACTION_SUCCESS);
+  assert_int_equal(executor_on_clear_cache(rig.executor, rig.now), RIG_MODEL_PAGES);
+  rig_close(&rig);
+}
+
+static void a_completion_can_say_that_the_gpu_is_lost(void **state) {
+  (void)state;
+  struct rig rig = rig_open(IO_PLENTY);
+  rig_load(&rig, 0);
+  const uint64_t first = rig_send_now(&rig, ACTION_INFER, 0);
+  const uint64_t second = rig_send_now(&rig, ACTION_INFER, 0);
+  rig_pump(&rig);
+  rig_end_on(&rig, 0, BACKEND_ENGINE_INPUT, ACTION_GPU_LOST);
+  assert_int_equal(rig_pump(&rig), 0);
+  rig_assert_result(&rig, second, ACTION_GPU_LOST);
+  rig_assert_result(&rig, first, ACTION_GPU_LOST);
+  executor_on_gpu_lost(rig.executor, 0);
+  rig_assert_no_result(&rig);
+  rig_close(&rig);
+}
+
 static void too_many_actions_are_not_taken(void **state) {
   (void)state;
   struct rig rig = rig_open(IO_PLENTY);
@@ -496,6 +588,8 @@ int main(void) {
       cmocka_unit_test(lack_of_io_is_a_wait),
       cmocka_unit_test(clear_cache_evicts_all_that_is_idle),
       cmocka_unit_test(shutdown_refuses_what_has_not_started),
+      cmocka_unit_test(a_lost_gpu_answers_everything_and_takes_no_more),
+      cmocka_unit_test(a_completion_can_say_that_the_gpu_is_lost),
       cmocka_unit_test(too_many_actions_are_not_taken),
       cmocka_unit_test(models_are_taken_once_and_only_if_valid),
       cmocka_unit_test(one_load_more_than_the_limit_is_refused),

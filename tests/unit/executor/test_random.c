@@ -30,6 +30,8 @@ struct book {
   uint64_t in_slot[RIG_GPUS][BACKEND_IO_SLOTS];
   struct instant ends[RIG_GPUS][BACKEND_ENGINES]; /* of what runs */
   uint32_t statuses[100];
+  bool loses; /* the last GPU, halfway */
+  bool is_lost[RIG_GPUS];
 };
 
 static struct book book;
@@ -100,6 +102,9 @@ static void take_results(void) {
       assert_true(result.run.begin.ns <= shadow->action.latest.ns);
       assert_true(result.run.begin.ns >= shadow->arrival.ns);
       break;
+    case ACTION_GPU_LOST:
+      assert_true(book.is_lost[shadow->action.gpu_index]);
+      break;
     case ACTION_RUNTIME_ERROR: /* of any step */
     case ACTION_INVALID:
       break;
@@ -131,6 +136,13 @@ static void check_busy(void) {
     if (shadow->state == ANSWERED) {
       continue;
     }
+    if (book.is_lost[gpu]) { /* only what runs has no answer yet */
+      assert_true(shadow->action.type == ACTION_LOAD
+                      ? rig_runs_on(rig, gpu, BACKEND_ENGINE_LOAD) == shadow->action.model_id
+                      : shadow->state == INPUT_RUNS || shadow->state == EXECUTES ||
+                            shadow->state == OUTPUT_RUNS);
+      continue;
+    }
     /* A load under way counts as sent. */
     assert_true(shadow->action.latest.ns >= rig->now.ns || shadow->state != SENT ||
                 rig_runs_on(rig, gpu, BACKEND_ENGINE_LOAD) == shadow->action.model_id);
@@ -155,6 +167,9 @@ static void check_busy(void) {
     }
   }
   for (int gpu = 0; gpu < RIG_GPUS; gpu++) {
+    if (book.is_lost[gpu]) {
+      continue;
+    }
     /* The largest of the waiting may be the first: if even that fits, somebody should run. */
     assert_true(smallest_waiting_bytes[gpu] == 0 || in_flight[gpu] == BACKEND_IO_SLOTS ||
                 io_bytes[gpu] + smallest_waiting_bytes[gpu] > IO_BYTES);
@@ -216,8 +231,15 @@ static void end_one(uint32_t gpu, enum backend_engine engine) {
       shadow->input_end = book.rig.now;
     }
   }
-  const enum action_status status =
+  enum action_status status =
       prng_below(&book.prng, 50) == 0 ? ACTION_RUNTIME_ERROR : ACTION_SUCCESS;
+  if (book.loses && !book.is_lost[gpu] && book.rig.actions_count > ACTIONS / 2 &&
+      gpu == RIG_GPUS - 1) {
+    book.is_lost[gpu] = true;
+    status = ACTION_GPU_LOST;
+  } else if (book.is_lost[gpu] && prng_below(&book.prng, 4) != 0) { /* else it had just ended */
+    status = ACTION_GPU_LOST;
+  }
   rig_end_on(&book.rig, gpu, engine, status);
 }
 
@@ -280,6 +302,7 @@ static void run_round(uint64_t round) {
   memset(&book, 0, sizeof(book));
   book.rig = rig_open(IO_BYTES);
   prng_init(&book.prng, 14, round);
+  book.loses = round % 4 == 3;
   for (int gpu = 0; gpu < RIG_GPUS; gpu++) {
     for (int engine = 0; engine < BACKEND_ENGINES; engine++) {
       book.ends[gpu][engine] = INSTANT_NEVER;
@@ -316,6 +339,7 @@ static void random_actions_keep_every_promise(void **state) {
       ACTION_SUCCESS,
       ACTION_RUNTIME_ERROR,
       ACTION_INVALID,
+      ACTION_GPU_LOST,
       ACTION_WEIGHTS_ALREADY_LOADED,
       ACTION_WEIGHTS_IN_USE,
       ACTION_LOAD_TOO_LATE,
