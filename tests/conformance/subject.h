@@ -24,6 +24,7 @@ struct conformance_subject {
   void (*wait)(struct conformance_subject *subject, struct instant until);
   /* Make the GPU fail for good, soon; NULL where GPUs are never lost. */
   void (*lose)(struct conformance_subject *subject, uint32_t gpu_index);
+  bool loses_together;                                /* the others may be lost with it */
   void (*close)(struct conformance_subject *subject); /* destroys the backend, too */
   void *state;                                        /* the subject's own */
 };

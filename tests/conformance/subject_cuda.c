@@ -42,7 +42,8 @@ static void real_wait(struct conformance_subject *subject, struct instant until)
 }
 
 /* A kernel of ours writes to an address where nothing is mapped, in this process's context of the
- * GPU: that context is dead from then on, the GPU itself and other processes are not touched. */
+ * GPU: CUDA is dead to this process from then on, the GPU itself and other processes are not
+ * touched. */
 static void real_lose(struct conformance_subject *subject, uint32_t gpu_index) {
   (void)subject;
   struct library library;
@@ -107,6 +108,7 @@ bool conformance_open_cuda(struct conformance_subject *ret_subject) {
       .now = real_now,
       .wait = real_wait,
       .lose = real_lose,
+      .loses_together = true,
       .close = real_close,
       .state = its};
   return true;

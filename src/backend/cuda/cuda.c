@@ -65,9 +65,33 @@ static uint32_t clock_now(void *user, uint32_t gpu_index) {
   return read_clock(user, gpu_index);
 }
 
+static uint32_t cuda_lost_count(const void *self) {
+  const struct cuda *cuda = self;
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < cuda->gpus_count; i++) {
+    count += device_is_lost(cuda->gpus[i].device);
+  }
+  return count;
+}
+
+/* What CUDA answers after a kernel's fault it answers for every GPU of the process (seen on two
+ * H100s with driver 580): when one is lost, the others are asked at once, not when their next
+ * command fails. */
+static uint32_t ask_the_others(struct cuda *cuda, uint32_t lost_before) {
+  const uint32_t lost = cuda_lost_count(cuda);
+  for (uint32_t i = 0; lost != lost_before && i < cuda->gpus_count; i++) {
+    if (!device_is_lost(cuda->gpus[i].device) && !device_still_lives(cuda->gpus[i].device)) {
+      cuda->config.notify(cuda->config.notify_user);
+    }
+  }
+  return lost;
+}
+
 static void *clock_main(void *user) {
   struct cuda *cuda = user;
+  uint32_t lost_count = 0;
   do {
+    lost_count = ask_the_others(cuda, lost_count);
     for (uint32_t i = 0; i < cuda->gpus_count; i++) {
       engines_set_clock(cuda->gpus[i].engines, read_clock(cuda, i));
     }
@@ -112,15 +136,6 @@ static void cuda_gpu(const void *self, uint32_t gpu_index, struct backend_gpu *r
              library_driver_text(&cuda->library, (CUresult)atomic_load(&device->failure)));
   }
   *ret_gpu = gpu;
-}
-
-static uint32_t cuda_lost_count(const void *self) {
-  const struct cuda *cuda = self;
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < cuda->gpus_count; i++) {
-    count += device_is_lost(cuda->gpus[i].device);
-  }
-  return count;
 }
 
 static enum err cuda_load_model(void *self, struct instant now,
