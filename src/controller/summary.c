@@ -1,4 +1,6 @@
 /* A line every ten seconds: what came, what became of it, at what cost. */
+#include <inttypes.h>
+
 #include "controller/controller.h"
 #include "os/log.h"
 
@@ -23,7 +25,7 @@ void summary_print(struct controller *controller) {
       infers == 0 ? 0 : (double)(counts.infer_requests - before->infer_requests) / (double)infers;
   log_info("requests %.0f/s, goodput %.0f/s, refused %.0f/s, late %.0f/s; latency p50 %.2f p99 "
            "%.2f max %.2f ms; batch %.1f, loads %.0f/s, cold %.0f/s; queued %u, running %u; %u "
-           "GPUs, %u models; CPU %.1f %%, %.0f MB",
+           "GPUs (%" PRIu64 " lost), %u models; CPU %.1f %%, %.0f MB",
            (double)(counts.requests - before->requests) / seconds,
            (double)(success - late) / seconds, (double)(answers - success) / seconds,
            (double)late / seconds, (double)histogram_quantile(&summary->latency, 0.5) / 1e6,
@@ -31,7 +33,7 @@ void summary_print(struct controller *controller) {
            (double)summary->latency.max / 1e6, requests_per_infer,
            (double)(counts.loads - before->loads) / seconds,
            (double)(counts.cold_starts - before->cold_starts) / seconds, counts.requests_queued,
-           counts.requests_running, counts.gpus, counts.models,
+           counts.requests_running, counts.gpus, counts.gpus_lost, counts.models,
            (double)(usage.cpu_ns - summary->usage.cpu_ns) / 1e7 / seconds,
            (double)usage.rss_bytes / 1e6);
   struct error_text error;

@@ -95,6 +95,14 @@ static void refuse(struct remote_worker *worker, const char *why) {
   give_up_asked(worker);
 }
 
+static uint32_t gpus_left(const struct remote_worker *worker) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < worker->gpus_count; i++) {
+    count += worker->gpus[i].pages > 0;
+  }
+  return count;
+}
+
 static void join(struct remote_worker *worker) {
   struct controller *controller = worker->controller;
   struct scheduler_gpu *gpus = calloc(worker->gpus_count + 1, sizeof(*gpus));
@@ -116,8 +124,9 @@ static void join(struct remote_worker *worker) {
     return;
   }
   worker->phase = WORKER_UP;
+  const uint32_t gpus_count = gpus_left(worker);
   log_info("Worker %s is up with %u GPU%s; clock offset %.3f ms, within %.0f us", worker->name,
-           worker->gpus_count, worker->gpus_count == 1 ? "" : "s",
+           gpus_count, gpus_count == 1 ? "" : "s",
            (double)clock_offset_estimate(&worker->clock).ns / 1e6,
            (double)clock_offset_error(&worker->clock).ns / 1e3);
 }
@@ -264,6 +273,28 @@ static enum err on_pong(struct remote_worker *worker, struct wire_reader *reader
   return ERR_OK;
 }
 
+static enum err on_gpu_lost(struct remote_worker *worker, struct wire_reader *reader) {
+  struct wire_gpu_lost lost;
+  if (wire_decode_gpu_lost(reader, &lost) != ERR_OK || wire_reader_finish(reader) != ERR_OK ||
+      (worker->phase != WORKER_SYNCING && worker->phase != WORKER_UP) ||
+      lost.gpu_index >= worker->gpus_count) {
+    return ERR_MALFORMED;
+  }
+  struct wire_state_gpu *gpu = &worker->gpus[lost.gpu_index];
+  if (gpu->pages == 0) {
+    return ERR_OK; /* known */
+  }
+  gpu->pages = 0;
+  gpu->resident_count = 0;
+  log_warning("Worker %s has lost GPU %u (%s): %s; %u of its %u GPUs go on", worker->name,
+              lost.gpu_index, gpu->name, lost.reason, gpus_left(worker), worker->gpus_count);
+  if (worker->phase == WORKER_UP) {
+    scheduler_on_gpu_lost(worker->controller->scheduler, os_now(), worker->worker_id,
+                          lost.gpu_index);
+  }
+  return ERR_OK;
+}
+
 static struct instant to_ours(const struct remote_worker *worker, int64_t peers_ns) {
   return clock_offset_to_ours(&worker->clock, (struct instant){peers_ns});
 }
@@ -319,6 +350,9 @@ static void on_frame(struct connection *connection, uint16_t type, const unsigne
     break;
   case WIRE_MODEL_LOADED:
     error = on_model_loaded(worker, &reader);
+    break;
+  case WIRE_GPU_LOST:
+    error = on_gpu_lost(worker, &reader);
     break;
   case WIRE_RESULT:
     error = on_result(worker, &reader, body);

@@ -221,6 +221,9 @@ enum err scheduler_on_worker_up(struct scheduler *scheduler, struct instant now,
     if (scheduler->gpus.taken_count >= scheduler->config.max_gpus) {
       break;
     }
+    if (gpus[i].pages == 0) {
+      continue;
+    }
     struct gpu *gpu = pool_take(&scheduler->gpus);
     gpu_init(gpu, scheduler->now);
     gpu->gpu_id = pool_index(&scheduler->gpus, gpu);
@@ -242,8 +245,8 @@ enum err scheduler_on_worker_up(struct scheduler *scheduler, struct instant now,
   return ERR_OK;
 }
 
-/* Take the action out of the GPU's accounts; its requests go to `lost`, to be retried when the
- * whole worker is gone. */
+/* Take the action out of the GPU's accounts; its requests go to `lost`, to be retried when all
+ * that goes with it is gone. */
 static void lose_action(struct scheduler *scheduler, struct action *action, struct list *lost) {
   action_report(scheduler, action, NULL, 0);
   struct residency *residency = action->residency;
@@ -294,6 +297,29 @@ static void outbox_compact(struct scheduler *scheduler) {
   }
 }
 
+/* When no policy can choose a GPU any more that the actions were lost with. */
+static void retry_lost(struct scheduler *scheduler, struct list *lost) {
+  while (!list_is_empty(lost)) {
+    struct action *action = LIST_ENTRY(list_first(lost), struct action, of_gpu);
+    list_remove(&action->of_gpu);
+    const struct action done = *action;
+    list_remove(&action->of_scheduler);
+    pool_give(&scheduler->actions, action);
+    struct request *next = NULL;
+    for (struct request *request = done.first_request; request != NULL; request = next) {
+      next = request->next_of_batch;
+      request_retry(scheduler, request);
+    }
+  }
+  outbox_compact(scheduler);
+}
+
+static void forget_gpu(struct scheduler *scheduler, struct gpu *gpu) {
+  list_remove(&gpu->of_worker);
+  pool_give(&scheduler->gpus, gpu);
+  scheduler->counts.gpus--;
+}
+
 void scheduler_on_worker_lost(struct scheduler *scheduler, struct instant now, uint32_t worker_id) {
   advance(scheduler, now);
   if (worker_id >= scheduler->config.limits.workers || !scheduler->workers[worker_id].is_up) {
@@ -306,25 +332,30 @@ void scheduler_on_worker_lost(struct scheduler *scheduler, struct instant now, u
   for (struct list *at = worker->gpus.next; at != &worker->gpus; at = at->next) {
     lose_gpu(scheduler, LIST_ENTRY(at, struct gpu, of_worker), &lost);
   }
-  /* Only now, when no policy can choose a GPU of this worker any more. */
-  while (!list_is_empty(&lost)) {
-    struct action *action = LIST_ENTRY(list_first(&lost), struct action, of_gpu);
-    list_remove(&action->of_gpu);
-    const struct action done = *action;
-    list_remove(&action->of_scheduler);
-    pool_give(&scheduler->actions, action);
-    struct request *next = NULL;
-    for (struct request *request = done.first_request; request != NULL; request = next) {
-      next = request->next_of_batch;
-      request_retry(scheduler, request);
-    }
-  }
-  outbox_compact(scheduler);
+  retry_lost(scheduler, &lost);
   while (!list_is_empty(&worker->gpus)) {
-    struct list *first = list_first(&worker->gpus);
-    list_remove(first);
-    pool_give(&scheduler->gpus, LIST_ENTRY(first, struct gpu, of_worker));
-    scheduler->counts.gpus--;
+    forget_gpu(scheduler, LIST_ENTRY(list_first(&worker->gpus), struct gpu, of_worker));
+  }
+}
+
+void scheduler_on_gpu_lost(struct scheduler *scheduler, struct instant now, uint32_t worker_id,
+                           uint32_t gpu_index) {
+  advance(scheduler, now);
+  if (worker_id >= scheduler->config.limits.workers || !scheduler->workers[worker_id].is_up) {
+    return;
+  }
+  const struct worker *worker = &scheduler->workers[worker_id];
+  for (struct list *at = worker->gpus.next; at != &worker->gpus; at = at->next) {
+    struct gpu *gpu = LIST_ENTRY(at, struct gpu, of_worker);
+    if (gpu->gpu_index == gpu_index) {
+      struct list lost;
+      list_init(&lost);
+      lose_gpu(scheduler, gpu, &lost);
+      retry_lost(scheduler, &lost);
+      forget_gpu(scheduler, gpu);
+      scheduler->counts.gpus_lost++;
+      return;
+    }
   }
 }
 

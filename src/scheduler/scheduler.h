@@ -89,7 +89,7 @@ struct scheduler_sink {
 
 /* A GPU of a worker that joins, as the worker's state says. */
 struct scheduler_gpu {
-  uint32_t pages;
+  uint32_t pages; /* 0: none to be used, the worker has lost it */
   uint32_t clock_mhz;
   const uint32_t *resident_models; /* ids whose weights are wholly there */
   uint32_t resident_count;
@@ -182,7 +182,13 @@ MUST_USE enum err scheduler_on_worker_up(struct scheduler *scheduler, struct ins
  * REQUEST_TIMEOUT. No effect on a worker that is not up. */
 void scheduler_on_worker_lost(struct scheduler *scheduler, struct instant now, uint32_t worker_id);
 
-/* Unknown or finished action ids are ignored: a result may cross with on_worker_lost(). */
+/* The same for one GPU of a worker that is up; the others go on. No effect on a GPU that did not
+ * join, or is lost already. */
+void scheduler_on_gpu_lost(struct scheduler *scheduler, struct instant now, uint32_t worker_id,
+                           uint32_t gpu_index);
+
+/* Unknown or finished action ids are ignored: a result may cross with on_worker_lost() or
+ * on_gpu_lost(). */
 void scheduler_on_result(struct scheduler *scheduler, struct instant now,
                          const struct scheduler_result *result);
 
@@ -220,6 +226,7 @@ struct scheduler_counts {
   uint64_t evicts;
   uint64_t actions_failed;
   uint64_t cold_starts;
+  uint64_t gpus_lost; /* by on_gpu_lost() */
   uint32_t requests_queued; /* now */
   uint32_t requests_running;
   uint32_t gpus;

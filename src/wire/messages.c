@@ -140,6 +140,7 @@ static void read_spec(struct wire_reader *reader, struct model_spec *ret_spec) {
 #define FIELDS_state_model(F) F(u32, first_model_id) F(u32, copies) F(text, path) F(spec, spec)
 #define FIELDS_clear_cache(F) F(u64, action_id)
 #define FIELDS_cache_cleared(F) F(u64, action_id) F(u32, pages_freed)
+#define FIELDS_gpu_lost(F) F(u32, gpu_index) F(text, reason)
 
 #define ENCODE_u8(field) wire_write_u8(writer, message->field);
 #define ENCODE_u32(field) wire_write_u32(writer, message->field);

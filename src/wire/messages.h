@@ -39,6 +39,8 @@ enum wire_type {
   WIRE_STATE = 39,
   WIRE_CLEAR_CACHE = 40,
   WIRE_CACHE_CLEARED = 41,
+  /* worker -> controller, unasked */
+  WIRE_GPU_LOST = 42,
 };
 
 enum {
@@ -211,7 +213,7 @@ struct wire_state {
 
 struct wire_state_gpu {
   char name[64];
-  uint32_t pages;
+  uint32_t pages; /* 0: it is lost */
   uint32_t clock_mhz;
   uint32_t resident_count;
 };
@@ -231,6 +233,13 @@ struct wire_clear_cache {
 struct wire_cache_cleared {
   uint64_t action_id;
   uint32_t pages_freed;
+};
+
+/* That GPU of the worker has failed for good: what was under way there is answered with
+ * ACTION_GPU_LOST, in RESULTs that may follow. Every STATE from now on gives it no pages. */
+struct wire_gpu_lost {
+  uint32_t gpu_index;
+  char reason[WIRE_MESSAGE_TEXT_BYTES]; /* for a log */
 };
 
 /* ---- encode and decode ------------------------------------------------------------------------
@@ -263,7 +272,8 @@ struct wire_cache_cleared {
   X(state_gpu)                                                                                     \
   X(state_model)                                                                                   \
   X(clear_cache)                                                                                   \
-  X(cache_cleared)
+  X(cache_cleared)                                                                                 \
+  X(gpu_lost)
 
 #define WIRE_DECLARE_(name)                                                                        \
   void wire_encode_##name(struct wire_writer *writer, const struct wire_##name *message);          \

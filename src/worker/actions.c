@@ -165,7 +165,8 @@ static const struct model_spec *spec_for_io(const struct worker *worker, struct 
                                             const struct wire_action *message) {
   const struct model_spec *spec = executor_model(worker->executor, message->model_id);
   if (message->type != ACTION_INFER || spec == NULL || worker->is_stopping ||
-      message->gpu_index >= worker->gpus_count || message->latest_ns < now.ns ||
+      message->gpu_index >= worker->gpus_count || worker->is_gpu_lost[message->gpu_index] ||
+      message->latest_ns < now.ns ||
       model_batch_kind(spec, message->batch_size) == MODEL_BATCH_KINDS) {
     return NULL;
   }

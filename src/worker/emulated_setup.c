@@ -59,6 +59,7 @@ static void describe_gpus(const struct options *options, uint32_t gpus_count, ui
         .clock_mhz = options->clock_mhz.count == 0
                          ? clock_mhz
                          : (uint32_t)gpu_values_at(&options->clock_mhz, i),
+        .lose_after = options->lose_after.count == 0 ? 0 : gpu_values_at(&options->lose_after, i),
     };
   }
 }

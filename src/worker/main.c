@@ -21,10 +21,11 @@ static int run(const struct options *options) {
   } else {
     log_usage_error("worker", "%s", error.text);
   }
+  const bool has_failed = worker->has_failed;
   worker_finish(worker);
   free(worker);
   if (outcome == ERR_OK) {
-    return EXIT_SUCCESS;
+    return has_failed ? EXIT_FAILURE : EXIT_SUCCESS;
   }
   /* A profile that can't be read or a path that isn't there was given by the caller. */
   return outcome == ERR_MALFORMED || outcome == ERR_NOT_FOUND || outcome == ERR_FULL ? EXIT_USAGE

@@ -47,6 +47,9 @@ static const struct setting SETTINGS[] = {
      "that a GPU has free, or 1376 of an emulated one"},
     {"clock", "clock", SETTING_NUMBERS, AT(clock_mhz), 1, MODEL_CLOCK_MAX_MHZ, "MHZ[,MHZ...]", NULL,
      "clock of an emulated GPU: one number for all, or one each; without it the profile's"},
+    {"lose-after", "lose_after", SETTING_NUMBERS, AT(lose_after), 0, INT64_MAX, "N[,N...]", NULL,
+     "an emulated GPU is lost after so many executions, for tests: one number for all, or one "
+     "each; 0: never"},
     {"seed", "seed", SETTING_NUMBER, AT(seed), 0, INT64_MAX, "N", "1",
      "for the random numbers of emulated GPUs"},
     {"jitter-ppm", "jitter_ppm", SETTING_NUMBER, AT(jitter_ppm), 0, JITTER_PPM_MAX, "N", "80",

@@ -27,13 +27,14 @@ struct gpu_values {
 
 struct options {
   struct address listen;
-  char name[48];               /* of this worker in logs and in its state */
-  char backend[32];            /* "auto": the best that this machine can run */
-  char profile[1024];          /* a file; "": the built-in one */
-  uint64_t gpus;               /* 0: not given */
-  uint64_t cores_per_gpu;      /* 0: not given */
-  struct gpu_values pages;     /* of MODEL_PAGE_BYTES, for weights; none: what the backend has */
-  struct gpu_values clock_mhz; /* none: the profile's */
+  char name[48];                /* of this worker in logs and in its state */
+  char backend[32];             /* "auto": the best that this machine can run */
+  char profile[1024];           /* a file; "": the built-in one */
+  uint64_t gpus;                /* 0: not given */
+  uint64_t cores_per_gpu;       /* 0: not given */
+  struct gpu_values pages;      /* of MODEL_PAGE_BYTES, for weights; none: what the backend has */
+  struct gpu_values clock_mhz;  /* none: the profile's */
+  struct gpu_values lose_after; /* executions of an emulated GPU until it is lost; 0, none: never */
   uint64_t seed;
   uint64_t jitter_ppm;
   uint64_t transfer_jitter_ppm;

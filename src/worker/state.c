@@ -24,8 +24,9 @@ static void encode_gpu(struct worker *worker, uint32_t gpu_index, struct wire_wr
   struct backend_gpu gpu;
   const struct backend *backend = &worker->backend.backend;
   backend->ops->gpu(backend->self, gpu_index, &gpu);
-  struct wire_state_gpu message = {
-      .pages = gpu.pages, .clock_mhz = gpu.clock_mhz, .resident_count = state.models_resident};
+  struct wire_state_gpu message = {.pages = state.is_lost ? 0 : gpu.pages,
+                                   .clock_mhz = gpu.clock_mhz,
+                                   .resident_count = state.models_resident};
   snprintf(message.name, sizeof(message.name), "%.20s GPU %u: %.24s", worker->options->name,
            gpu_index, gpu.name);
   wire_encode_state_gpu(writer, &message);

@@ -67,12 +67,18 @@ void summary_print(struct worker *worker, struct instant now) {
   const uint64_t infers = counts->done_by_type[ACTION_INFER];
   const uint64_t loads = counts->done_by_type[ACTION_LOAD];
   const uint64_t evicts = counts->done_by_type[ACTION_EVICT];
+  const uint32_t gpus = worker->gpus_count - worker->gpus_lost_count;
+  char lost[32] = "";
+  if (worker->gpus_lost_count > 0) {
+    snprintf(lost, sizeof(lost), "; GPUs lost %u", worker->gpus_lost_count);
+  }
   log_info("%.1f actions/s in %.1f s: %" PRIu64 " INFER, %" PRIu64 " LOAD, %" PRIu64
-           " EVICT%s; GPUs executing %.1f %%; pages %" PRIu64 " of %" PRIu64 ", %" PRIu64
+           " EVICT%s%s; GPUs executing %.1f %%; pages %" PRIu64 " of %" PRIu64 ", %" PRIu64
            " of %u models on GPUs; CPU %.1f %%, RSS %.1f MB",
            (double)(infers + loads + evicts) / elapsed_s, elapsed_s, infers, loads, evicts,
-           refusals,
-           100.0 * (double)counts->execute_ns / ((double)elapsed_ns * (double)worker->gpus_count),
+           refusals, lost,
+           100.0 * (double)counts->execute_ns /
+               ((double)elapsed_ns * (double)(gpus == 0 ? 1 : gpus)),
            pages_used, pages_total, residents, worker->packages.models_count,
            100.0 * (double)(usage.cpu_ns - summary->usage.cpu_ns) / (double)elapsed_ns,
            (double)usage.rss_bytes / 1e6);

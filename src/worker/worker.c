@@ -78,6 +78,7 @@ static void worker_turn(struct worker *worker) {
     rounds++;
   } while (submitted > 0 && rounds < ROUNDS_MAX &&
            !instant_after(backend->ops->wakeup(backend->self), now));
+  lost_turn(worker);
   actions_send_results(worker, now);
   struct instant next = state_turn(worker, now);
   next = instant_min(next, executor_wakeup(worker->executor));
@@ -139,7 +140,7 @@ static void begin_closing(struct worker *worker) {
 
 static void on_stop_timer(uv_timer_t *timer) {
   struct worker *worker = timer->data;
-  log_warning("Still busy %d s after the signal; ending without the rest", STOP_PATIENCE_MS / 1000);
+  log_warning("Still busy after %d s; ending without the rest", STOP_PATIENCE_MS / 1000);
   if (!worker->is_closing) {
     begin_closing(worker);
   }
@@ -153,6 +154,10 @@ static void on_signal(void *user, int signal_number) {
     return;
   }
   log_info("Signal %d: answering what is under way, then ending", signal_number);
+  worker_stop(worker);
+}
+
+void worker_stop(struct worker *worker) {
   worker->is_stopping = true;
   listener_close(worker->listener);
   worker->listener = NULL;

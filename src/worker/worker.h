@@ -162,6 +162,12 @@ void state_on_request(struct peer *peer, struct instant now, uint64_t action_id)
 /* Answer what can be answered; returns when to come again. */
 struct instant state_turn(struct worker *worker, struct instant now);
 
+/* ---- lost.c: GPUs that are lost -------------------------------------------------------------- */
+
+/* Withdraw what the backend has lost since the last turn, after its completions and before results
+ * leave: a controller is told first. When no GPU is left the worker stops. */
+void lost_turn(struct worker *worker);
+
 /* ---- summary.c: the line every ten seconds --------------------------------------------------- */
 
 struct counts {
@@ -200,15 +206,18 @@ struct worker {
   size_t memory_bytes;
   struct executor *executor;
   uint32_t gpus_count;
-  struct pool peers;   /* struct peer */
-  struct pool actions; /* struct action */
-  struct pool inputs;  /* struct action_inputs */
+  uint32_t gpus_lost_count;
+  bool is_gpu_lost[WORKER_GPUS_MAX]; /* and controllers were told */
+  struct pool peers;                 /* struct peer */
+  struct pool actions;               /* struct action */
+  struct pool inputs;                /* struct action_inputs */
   struct packages packages;
   uint32_t orphan_changes_count; /* LOADs and EVICTs under way whose controller is gone */
   uint32_t states_wanted_count;
   struct summary summary;
   bool has_loop;
-  bool is_stopping; /* a signal came: nothing new is begun */
+  bool is_stopping; /* a signal came, or no GPU is left: nothing new is begun */
+  bool has_failed;  /* it ends because no GPU is left */
   bool is_closing;  /* and all is answered */
 };
 
@@ -216,8 +225,11 @@ struct worker {
 MUST_USE enum err worker_init(struct worker *worker, const struct options *options,
                               struct error_text *ret_error);
 
-/* Until SIGINT or SIGTERM and all results have left. */
+/* Until SIGINT, SIGTERM or the loss of the last GPU, and all results have left. */
 void worker_run(struct worker *worker);
+
+/* Refuse what has not begun, answer what is under way, then let worker_run() return. Once. */
+void worker_stop(struct worker *worker);
 
 /* Accepts a half built one. */
 void worker_finish(struct worker *worker);

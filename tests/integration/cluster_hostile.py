@@ -387,7 +387,8 @@ def false_worker(new_cluster):
             hostile_messages(generator, (wire.MODEL_LOADED, wire.RESULT), rounds=20))),
     ]
     behaviours += [joins_and_says(state_of([good]), data) for data in hostile_messages(
-        generator, (wire.RESULT, wire.MODEL_LOADED, wire.STATE, wire.PONG), rounds=5)]
+        generator, (wire.RESULT, wire.MODEL_LOADED, wire.STATE, wire.PONG, wire.GPU_LOST),
+        rounds=5)]
     false = FalseWorker(behaviours)
     cluster = new_cluster(workers=2)
     for index in range(2):

@@ -592,22 +592,29 @@ static void remove_model(struct world *world, uint32_t model_id) {
   }
 }
 
-static void lose_worker(struct world *world, uint32_t worker_id) {
-  world->is_up[worker_id] = false;
-  for (uint32_t i = 0; i < GPUS_PER_WORKER; i++) {
+/* GPUs [first, end) of a worker, which is lost as a whole if these are all. */
+static void lose_gpus(struct world *world, uint32_t worker_id, uint32_t first, uint32_t end) {
+  const bool is_whole = first == 0 && end == GPUS_PER_WORKER;
+  world->is_up[worker_id] = world->is_up[worker_id] && !is_whole;
+  for (uint32_t i = first; i < end; i++) {
     world->gpus[worker_id * GPUS_PER_WORKER + i].is_up = false;
   }
   struct mirror_action lost[ACTIONS];
   uint32_t lost_count = 0;
   for (uint32_t i = 0; i < world->actions_count;) {
-    if (world->actions[i].action.worker_id == worker_id) {
+    const struct scheduler_action *action = &world->actions[i].action;
+    if (action->worker_id == worker_id && action->gpu_index >= first && action->gpu_index < end) {
       lost[lost_count++] = world->actions[i];
       world->actions[i] = world->actions[--world->actions_count];
     } else {
       i++;
     }
   }
-  scheduler_on_worker_lost(world->scheduler, told_now(world), worker_id);
+  if (is_whole) {
+    scheduler_on_worker_lost(world->scheduler, told_now(world), worker_id);
+  } else {
+    scheduler_on_gpu_lost(world->scheduler, told_now(world), worker_id, first);
+  }
   for (uint32_t i = 0; i < lost_count; i++) {
     requeue(world, &lost[i]);
     remember_finished(world, lost[i].action.action_id);
@@ -615,8 +622,26 @@ static void lose_worker(struct world *world, uint32_t worker_id) {
   }
 }
 
+static void lose_worker(struct world *world, uint32_t worker_id) {
+  lose_gpus(world, worker_id, 0, GPUS_PER_WORKER);
+}
+
+/* Also one that is lost already, or that its worker never had. */
+static void lose_gpu(struct world *world, uint32_t worker_id) {
+  const uint32_t gpu_index = (uint32_t)draw(world, GPUS_PER_WORKER);
+  struct scheduler_counts before;
+  struct scheduler_counts after;
+  const bool was_up = world->gpus[worker_id * GPUS_PER_WORKER + gpu_index].is_up;
+  scheduler_counts(world->scheduler, &before);
+  lose_gpus(world, worker_id, gpu_index, gpu_index + 1);
+  scheduler_counts(world->scheduler, &after);
+  CHECK_EQ(after.gpus_lost, before.gpus_lost + was_up);
+  CHECK_EQ(after.gpus + was_up, before.gpus);
+  scheduler_validate(world->scheduler);
+}
+
 static void raise_worker(struct world *world, uint32_t worker_id) {
-  static const uint32_t sizes[] = {5, 20, 40, 100, 300};
+  static const uint32_t sizes[] = {5, 20, 40, 100, 300, 5, 20, 40, 100, 0};
   struct scheduler_gpu gpus[GPUS_PER_WORKER];
   uint32_t resident[GPUS_PER_WORKER][2 * MODELS];
   const uint32_t count = (uint32_t)draw(world, GPUS_PER_WORKER + 1);
@@ -627,6 +652,10 @@ static void raise_worker(struct world *world, uint32_t worker_id) {
     gpu->clock_mhz = 500 + (uint32_t)draw(world, 1500);
     gpus[i] = (struct scheduler_gpu){
         .pages = gpu->pages, .clock_mhz = gpu->clock_mhz, .resident_models = resident[i]};
+    if (gpu->pages == 0) { /* its worker has lost it */
+      gpu->is_up = false;
+      continue;
+    }
     /* Twice, too many, unknown ones, ids out of range: all may be claimed. */
     const uint32_t claimed = chance(world, 0.5) ? 0 : (uint32_t)draw(world, 2 * MODELS);
     for (uint32_t j = 0; j < claimed; j++) {
@@ -728,6 +757,8 @@ static void step(struct world *world) {
       raise_worker(world, worker_id);
     } else if (chance(world, 0.3)) {
       lose_worker(world, worker_id);
+    } else if (chance(world, 0.2)) {
+      lose_gpu(world, worker_id);
     }
   }
   if (chance(world, 0.05)) {
@@ -822,7 +853,7 @@ static void close_world(struct world *world) {
   CHECK_GE(world->action_rows, world->actions_ended);
   CHECK_EQ(world->action_rows, counts.infers + counts.loads + counts.evicts);
   print_message("  answers: success %llu timeout %llu cannot start %llu error %llu invalid %llu "
-                "skipped %llu; infers %llu loads %llu evicts %llu failed %llu\n",
+                "skipped %llu; infers %llu loads %llu evicts %llu failed %llu; GPUs lost %llu\n",
                 (unsigned long long)counts.answers_by_result[REQUEST_SUCCESS],
                 (unsigned long long)counts.answers_by_result[REQUEST_TIMEOUT],
                 (unsigned long long)counts.answers_by_result[REQUEST_CANNOT_START],
@@ -830,7 +861,9 @@ static void close_world(struct world *world) {
                 (unsigned long long)counts.answers_by_result[REQUEST_INVALID],
                 (unsigned long long)counts.answers_by_result[REQUEST_SKIPPED],
                 (unsigned long long)counts.infers, (unsigned long long)counts.loads,
-                (unsigned long long)counts.evicts, (unsigned long long)counts.actions_failed);
+                (unsigned long long)counts.evicts, (unsigned long long)counts.actions_failed,
+                (unsigned long long)counts.gpus_lost);
+  CHECK_GT(counts.gpus_lost, 0);
   free(world->memory);
   test_arena_close(&world->ids_arena);
 }

@@ -838,6 +838,59 @@ static void wrong_config_files(void **unused) {
   }
 }
 
+static uint32_t receive_gpu_lost(struct wire_peer *peer) {
+  struct wire_peer_frame frame = wire_peer_receive(peer, WIRE_GPU_LOST);
+  struct wire_reader reader = wire_reader_over(frame.meta, frame.meta_bytes);
+  struct wire_gpu_lost lost;
+  assert_int_equal(wire_decode_gpu_lost(&reader, &lost), ERR_OK);
+  assert_int_equal(wire_reader_finish(&reader), ERR_OK);
+  assert_int_not_equal(lost.reason[0], 0);
+  free(frame.meta);
+  return lost.gpu_index;
+}
+
+/* A controller that knows the worker is told of a lost GPU before the results that it cost; one
+ * that comes later finds no pages there; when the last is lost the worker ends with status 1. */
+static void lost_gpus(void **unused) {
+  (void)unused;
+  struct running running = start((const char *[]){"--gpus", "2", "--lose-after", "1", NULL});
+  struct wire_peer *peer = open_with_weights(&running);
+  struct state *state = calloc(1, sizeof(*state));
+  assert_non_null(state);
+  get_state(peer, state);
+  assert_int_equal(state->gpus[0].resident_count, 1);
+  const struct wire_action infer = action_of(ACTION_INFER, 0);
+  assert_int_equal(status_of(peer, &infer), ACTION_SUCCESS);
+  send_action(peer, &infer, NULL, NULL, 0);
+  assert_int_equal(receive_gpu_lost(peer), 0);
+  assert_int_equal(receive_result(peer, NULL).status, ACTION_GPU_LOST);
+  assert_int_equal(status_of(peer, &infer), ACTION_GPU_LOST);
+  const struct wire_action load = action_of(ACTION_LOAD, 1);
+  assert_int_equal(status_of(peer, &load), ACTION_GPU_LOST);
+
+  struct wire_peer *next = wire_peer_open(running.address);
+  get_state(next, state);
+  assert_int_equal(state->gpus[0].pages, 0);
+  assert_int_equal(state->gpus[0].resident_count, 0);
+  assert_int_not_equal(state->gpus[1].pages, 0);
+  assert_int_equal(load_model(next, 2, 1, MODEL).status, ACTION_SUCCESS);
+  struct wire_action other = action_of(ACTION_LOAD, 2);
+  other.gpu_index = 1;
+  assert_int_equal(status_of(next, &other), ACTION_SUCCESS);
+  other = action_of(ACTION_INFER, 2);
+  other.gpu_index = 1;
+  assert_int_equal(status_of(next, &other), ACTION_SUCCESS);
+  send_action(next, &other, NULL, NULL, 0);
+  assert_int_equal(receive_gpu_lost(next), 1);
+  assert_int_equal(receive_result(next, NULL).status, ACTION_GPU_LOST);
+  char output[8192];
+  assert_int_equal(program_wait(&running.program, sizeof(output), output), 1);
+  assert_non_null(strstr(output, "No GPU is left"));
+  free(state);
+  wire_peer_close(peer);
+  wire_peer_close(next);
+}
+
 static void right_config_file(void **unused) {
   (void)unused;
   char path[] = "/tmp/clockwork_worker_XXXXXX";
@@ -876,7 +929,7 @@ int main(void) {
       cmocka_unit_test(any_messages),      cmocka_unit_test(several_controllers),
       cmocka_unit_test(ends_with_answers), cmocka_unit_test(memory_is_small),
       cmocka_unit_test(wrong_arguments),   cmocka_unit_test(wrong_config_files),
-      cmocka_unit_test(right_config_file),
+      cmocka_unit_test(right_config_file), cmocka_unit_test(lost_gpus),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
