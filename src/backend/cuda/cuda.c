@@ -8,6 +8,7 @@
 #include "backend/cuda/engines.h"
 #include "backend/cuda/loader.h"
 #include "base/check.h"
+#include "os/numa.h"
 #include "os/thread.h"
 
 /* Between two looks at a GPU's clock. NVML takes tens of microseconds and locks the driver. */
@@ -18,6 +19,7 @@ struct cuda_gpu {
   struct engines *engines;
   library_nvml_device nvml;
   uint32_t clock_mhz_declared;
+  bool is_placed; /* its threads and its pinned memory are on its NUMA node */
 };
 
 struct cuda {
@@ -288,6 +290,27 @@ static enum err open_gpu(struct cuda *cuda, uint32_t gpu_index, struct error_tex
   return error;
 }
 
+/* From near it, where the machine has more than one node and says which is the GPU's: the engines'
+ * threads and the pinned memory of its io slots are then there, too. */
+static enum err open_gpu_in_place(struct cuda *cuda, uint32_t gpu_index,
+                                  struct error_text *ret_error) {
+  struct numa_place place;
+  cpu_set_t before;
+  CUdevice handle = 0;
+  char pci_bus_id[32];
+  const bool is_placed =
+      cuda->library.driver.cuDeviceGet(&handle, (int)gpu_index) == CUDA_SUCCESS &&
+      cuda->library.driver.cuDeviceGetPCIBusId(pci_bus_id, sizeof(pci_bus_id), handle) ==
+          CUDA_SUCCESS &&
+      numa_place_of_pci(NUMA_SYSFS, pci_bus_id, &place) == ERR_OK && numa_enter(&place, &before);
+  cuda->gpus[gpu_index].is_placed = is_placed;
+  const enum err error = open_gpu(cuda, gpu_index, ret_error);
+  if (is_placed) {
+    numa_leave(&before);
+  }
+  return error;
+}
+
 static enum err open_gpus(struct cuda *cuda, struct error_text *ret_error) {
   int found = 0;
   const CUresult result = cuda->library.driver.cuInit(0);
@@ -306,7 +329,7 @@ static enum err open_gpus(struct cuda *cuda, struct error_text *ret_error) {
   enum err error = ERR_OK;
   for (uint32_t i = 0; i < wanted && error == ERR_OK; i++) {
     cuda->gpus_count = i + 1;
-    error = open_gpu(cuda, i, ret_error);
+    error = open_gpu_in_place(cuda, i, ret_error);
   }
   return error;
 }
@@ -365,7 +388,15 @@ void cuda_describe(const struct backend *backend, char *ret_text, size_t capacit
   cuda->library.driver.cuDriverGetVersion(&driver);
   const size_t cudnn = cuda->library.cudnn.cudnnGetVersion();
   const size_t cublaslt = cuda->library.cublaslt.cublasLtGetVersion();
-  snprintf(ret_text, capacity, "%u x %s, driver for CUDA %d.%d, cuDNN %zu.%zu.%zu, cuBLASLt %zu",
-           cuda->gpus_count, cuda->gpus[0].device->name, driver / 1000, driver % 1000 / 10,
+  uint32_t placed = 0;
+  for (uint32_t i = 0; i < cuda->gpus_count; i++) {
+    placed += cuda->gpus[i].is_placed;
+  }
+  char place[40] = "";
+  if (placed > 0) {
+    snprintf(place, sizeof(place), ", %u near their NUMA node", placed);
+  }
+  snprintf(ret_text, capacity, "%u x %s%s, driver for CUDA %d.%d, cuDNN %zu.%zu.%zu, cuBLASLt %zu",
+           cuda->gpus_count, cuda->gpus[0].device->name, place, driver / 1000, driver % 1000 / 10,
            cudnn / 10000, cudnn / 100 % 100, cudnn % 100, cublaslt);
 }
