@@ -226,7 +226,7 @@ struct scheduler_counts {
   uint64_t evicts;
   uint64_t actions_failed;
   uint64_t cold_starts;
-  uint64_t gpus_lost; /* by on_gpu_lost() */
+  uint64_t gpus_lost;       /* by on_gpu_lost() */
   uint32_t requests_queued; /* now */
   uint32_t requests_running;
   uint32_t gpus;
