@@ -182,6 +182,14 @@ static void mix(struct key *key, const void *bytes, size_t count) {
   }
 }
 
+static bool is_recurrent(const struct plan_op *op) {
+  return op->kind == PLAN_OP_LSTM || op->kind == PLAN_OP_GRU || op->kind == PLAN_OP_RNN;
+}
+
+static bool is_convolution(const struct plan_op *op) {
+  return op->kind == PLAN_OP_CONV || op->kind == PLAN_OP_CONV_TRANSPOSE;
+}
+
 /* False: no library is asked about it. */
 static bool key_of(const struct choice_store *store, const struct emit *emit,
                    const struct plan_op *op, struct key *ret_key) {
@@ -191,7 +199,7 @@ static bool key_of(const struct choice_store *store, const struct emit *emit,
                                 library->cublaslt.cublasLtGetVersion(), (uint64_t)op->kind,
                                 store->compiled ? 1 : 0};
   mix(&key, versions, sizeof(versions));
-  if (op->kind != PLAN_OP_MATMUL) {
+  if (is_convolution(op)) {
     struct convolution_problem problem;
     convolution_problem_of(emit, op, CONVOLUTION_WHOLE, &problem);
     mix(&key, &problem, offsetof(struct convolution_problem, is_transposed));
@@ -206,10 +214,12 @@ static bool key_of(const struct choice_store *store, const struct emit *emit,
   if (!product_of(emit, op, true, &problem, &addresses)) {
     return false;
   }
-  const uint32_t rest[2] = {(uint32_t)op->matmul.activation.kind,
-                            emit_input(op, 2) != PLAN_NONE ? 1U : 0U};
-  mix(&key, &problem, sizeof(problem));
-  mix(&key, rest, sizeof(rest));
+  mix(&key, &problem, offsetof(struct product_problem, scratch_bytes_max));
+  if (op->kind == PLAN_OP_MATMUL) {
+    const uint32_t rest[2] = {(uint32_t)op->matmul.activation.kind,
+                              emit_input(op, 2) != PLAN_NONE ? 1U : 0U};
+    mix(&key, rest, sizeof(rest));
+  }
   *ret_key = key;
   return true;
 }
@@ -318,7 +328,7 @@ static void propose(const struct choice_store *store, const struct emit *emit,
   } else {
     add_products(emit, op, false, candidates);
   }
-  if (candidates->count == 0 && op->kind != PLAN_OP_CONV_TRANSPOSE &&
+  if (candidates->count == 0 && op->kind != PLAN_OP_CONV_TRANSPOSE && !is_recurrent(op) &&
       (op->kind == PLAN_OP_MATMUL || may_finish_later(emit, op))) {
     add_products(emit, op, true, candidates);
   }
@@ -485,8 +495,7 @@ enum err choose(struct choice_store *store, const struct emit *emit, struct choi
     if (!emit_supports(emit->batch, i, ret_error)) {
       return ERR_UNSUPPORTED;
     }
-    if (op->kind != PLAN_OP_CONV && op->kind != PLAN_OP_CONV_TRANSPOSE &&
-        op->kind != PLAN_OP_MATMUL) {
+    if (!is_convolution(op) && op->kind != PLAN_OP_MATMUL && !is_recurrent(op)) {
       continue;
     }
 
@@ -550,6 +559,9 @@ static CUresult emit_convolution(const struct emit *emit, const struct plan_op *
 
 CUresult choice_emit(const struct emit *emit, uint32_t op_index, const struct choice *choice) {
   const struct plan_op *op = &emit->batch->ops[op_index];
+  if (is_recurrent(op)) {
+    return emit_recurrent(emit, op, choice);
+  }
   switch (choice->form) {
   case CHOICE_CONVOLUTION:
   case CHOICE_CONVOLUTION_BARE:

@@ -187,6 +187,18 @@ static enum err open_context(struct device *device, uint32_t device_index,
                                            device->handle),
       "multiprocessors");
   device->multiprocessors = (uint32_t)count;
+  int shared_bytes = SHARED_BYTES_DEFAULT;
+  int has_clusters = 0;
+  TRY(device,
+      library->driver.cuDeviceGetAttribute(
+          &shared_bytes, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device->handle),
+      "shared memory");
+  TRY(device,
+      library->driver.cuDeviceGetAttribute(&has_clusters, CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH,
+                                           device->handle),
+      "clusters");
+  device->shared_bytes_max = (uint32_t)shared_bytes;
+  device->has_clusters = has_clusters != 0;
   /* Waits spin: a sleeping wait is woken by an interrupt, which takes tens of microseconds. */
   library->driver.cuDevicePrimaryCtxSetFlags(device->handle, CU_CTX_SCHED_SPIN);
   TRY(device, library->driver.cuDevicePrimaryCtxRetain(&device->context, device->handle),
@@ -343,25 +355,57 @@ CUresult device_launch(const struct device *device, enum device_kernel kernel, C
   return device_launch_shared(device, kernel, stream, blocks, 1, threads, 0, parameters);
 }
 
+union argument {
+  const void *read;
+  void *any; /* the driver copies the arguments; its type lacks the const */
+};
+
+static CUresult allow_shared(const struct device *device, enum device_kernel kernel,
+                             uint32_t shared_bytes) {
+  if (shared_bytes <= SHARED_BYTES_DEFAULT) {
+    return CUDA_SUCCESS;
+  }
+  return device->library->driver.cuFuncSetAttribute(
+      device->kernels[kernel], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)shared_bytes);
+}
+
 CUresult device_launch_shared(const struct device *device, enum device_kernel kernel,
                               CUstream stream, uint32_t blocks, uint32_t blocks_y, uint32_t threads,
                               uint32_t shared_bytes, const void *parameters) {
-  union {
-    const void *read;
-    void *any; /* the driver copies the arguments; its type lacks the const */
-  } argument = {.read = parameters};
+  const union argument argument = {.read = parameters};
   void *arguments[1] = {argument.any};
-  if (shared_bytes > SHARED_BYTES_DEFAULT) {
-    const CUresult result = device->library->driver.cuFuncSetAttribute(
-        device->kernels[kernel], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-        (int)shared_bytes);
-    if (result != CUDA_SUCCESS) {
-      return result;
-    }
+  const CUresult result = allow_shared(device, kernel, shared_bytes);
+  if (result != CUDA_SUCCESS) {
+    return result;
   }
   return device->library->driver.cuLaunchKernel(device->kernels[kernel], blocks, blocks_y, 1,
                                                 threads, 1, 1, shared_bytes, stream, arguments,
                                                 NULL);
+}
+
+CUresult device_launch_clusters(const struct device *device, enum device_kernel kernel,
+                                CUstream stream, uint32_t blocks, uint32_t cluster,
+                                uint32_t threads, uint32_t shared_bytes, const void *parameters) {
+  const union argument argument = {.read = parameters};
+  void *arguments[1] = {argument.any};
+  CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+                                 .value = {.clusterDim = {.x = cluster, .y = 1, .z = 1}}};
+  const CUlaunchConfig config = {.gridDimX = blocks,
+                                 .gridDimY = 1,
+                                 .gridDimZ = 1,
+                                 .blockDimX = threads,
+                                 .blockDimY = 1,
+                                 .blockDimZ = 1,
+                                 .sharedMemBytes = shared_bytes,
+                                 .hStream = stream,
+                                 .attrs = &attribute,
+                                 .numAttrs = cluster > 1 ? 1 : 0};
+  const CUresult result = allow_shared(device, kernel, shared_bytes);
+  if (result != CUDA_SUCCESS) {
+    return result;
+  }
+  return device->library->driver.cuLaunchKernelEx(&config, device->kernels[kernel], arguments,
+                                                  NULL);
 }
 
 uint32_t device_blocks(const struct device *device, uint64_t count) {

@@ -27,6 +27,11 @@
   X(copy_any)                                                                                      \
   X(pad_any)                                                                                       \
   X(gather_any)                                                                                    \
+  X(gather_places)                                                                                 \
+  X(scatter_begin)                                                                                 \
+  X(scatter_find)                                                                                  \
+  X(scatter_put)                                                                                   \
+  X(trilu_any)                                                                                     \
   X(pointwise_float)                                                                               \
   X(pointwise_float_chain)                                                                         \
   X(pointwise_float4)                                                                              \
@@ -37,6 +42,14 @@
   X(softmax_rows)                                                                                  \
   X(normalize_rows)                                                                                \
   X(lrn_any)                                                                                       \
+  X(topk_any)                                                                                      \
+  X(cumsum_any)                                                                                    \
+  X(recurrent_f32)                                                                                 \
+  X(recurrent_f32_by_4)                                                                            \
+  X(recurrent_f16)                                                                                 \
+  X(recurrent_f16_by_4)                                                                            \
+  X(recurrent_f64)                                                                                 \
+  X(recurrent_f64_by_4)                                                                            \
   X(matmul_any)                                                                                    \
   X(pool_any)                                                                                      \
   X(pool_packed_f32)                                                                               \
@@ -95,6 +108,8 @@ struct device {
   char name[64];
   char pci_bus_id[32];
   uint32_t multiprocessors;
+  uint32_t shared_bytes_max; /* of a block that asks for it */
+  bool has_clusters;         /* blocks that reach each other's shared memory */
   uint32_t pages_count;
   CUmemGenericAllocationHandle *pages;
   CUdeviceptr pool; /* every page once more, for ever, one behind the other: for copies into them */
@@ -153,6 +168,12 @@ CUresult device_launch(const struct device *device, enum device_kernel kernel, C
 CUresult device_launch_shared(const struct device *device, enum device_kernel kernel,
                               CUstream stream, uint32_t blocks, uint32_t blocks_y, uint32_t threads,
                               uint32_t shared_bytes, const void *parameters);
+
+/* The same for `blocks` in clusters of `cluster` blocks each, which divides them; 1 where
+ * !has_clusters. */
+CUresult device_launch_clusters(const struct device *device, enum device_kernel kernel,
+                                CUstream stream, uint32_t blocks, uint32_t cluster,
+                                uint32_t threads, uint32_t shared_bytes, const void *parameters);
 
 /* Enough blocks of KERNEL_THREADS for `count` threads, at most what fills the device a few times.
  */

@@ -56,7 +56,7 @@ CUresult emit_launch(const struct emit *emit, enum device_kernel kernel, uint64_
 }
 
 /* Kinds that move elements take any type; the others' kernels hold single and half precision, and
- * REDUCE and MATMUL double as well. */
+ * REDUCE, MATMUL and those that walk along an axis double as well. */
 static bool has_kernel(const struct plan_batch *batch, const struct plan_op *op) {
   const enum plan_type type = batch->tensors[op->inputs[0]].type;
   const bool is_single_or_half = type == PLAN_F32 || type == PLAN_F16;
@@ -69,7 +69,19 @@ static bool has_kernel(const struct plan_batch *batch, const struct plan_op *op)
   case PLAN_OP_GATHER:
   case PLAN_OP_REDUCE:
   case PLAN_OP_MATMUL:
+  case PLAN_OP_TOPK:
+  case PLAN_OP_CUMSUM:
+  case PLAN_OP_TRILU:
     return true;
+  case PLAN_OP_GATHER_ELEMENTS:
+  case PLAN_OP_GATHER_ND:
+  case PLAN_OP_SCATTER_ELEMENTS:
+  case PLAN_OP_SCATTER_ND:
+    return emit_places_fit(batch, op);
+  case PLAN_OP_LSTM:
+  case PLAN_OP_GRU:
+  case PLAN_OP_RNN:
+    return emit_recurrent_fits(batch, op);
   case PLAN_OP_CONV:
   case PLAN_OP_CONV_TRANSPOSE:
   case PLAN_OP_POOL:
@@ -106,6 +118,9 @@ CUresult emit_op(const struct emit *emit, uint32_t op_index) {
   case PLAN_OP_CONV:
   case PLAN_OP_CONV_TRANSPOSE:
   case PLAN_OP_MATMUL:
+  case PLAN_OP_LSTM:
+  case PLAN_OP_GRU:
+  case PLAN_OP_RNN:
     return choice_emit(emit, op_index, &emit->choices[op_index]);
   case PLAN_OP_POINTWISE:
     return emit_pointwise(emit, op);
@@ -119,6 +134,18 @@ CUresult emit_op(const struct emit *emit, uint32_t op_index) {
     return emit_pad(emit, op);
   case PLAN_OP_GATHER:
     return emit_gather(emit, op);
+  case PLAN_OP_GATHER_ELEMENTS:
+  case PLAN_OP_GATHER_ND:
+    return emit_gather_places(emit, op);
+  case PLAN_OP_SCATTER_ELEMENTS:
+  case PLAN_OP_SCATTER_ND:
+    return emit_scatter(emit, op);
+  case PLAN_OP_TRILU:
+    return emit_trilu(emit, op);
+  case PLAN_OP_TOPK:
+    return emit_topk(emit, op);
+  case PLAN_OP_CUMSUM:
+    return emit_cumsum(emit, op);
   case PLAN_OP_REDUCE:
     return emit_reduce(emit, op);
   case PLAN_OP_SOFTMAX:

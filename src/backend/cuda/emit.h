@@ -65,6 +65,20 @@ CUresult emit_concat(const struct emit *emit, const struct plan_op *op);
 CUresult emit_slice(const struct emit *emit, const struct plan_op *op);
 CUresult emit_pad(const struct emit *emit, const struct plan_op *op);
 CUresult emit_gather(const struct emit *emit, const struct plan_op *op);
+CUresult emit_gather_places(const struct emit *emit, const struct plan_op *op);
+CUresult emit_scatter(const struct emit *emit, const struct plan_op *op);
+/* Whether the two above have room for what GATHER_ELEMENTS, ... ask of them. */
+bool emit_places_fit(const struct plan_batch *batch, const struct plan_op *op);
+CUresult emit_trilu(const struct emit *emit, const struct plan_op *op);
+CUresult emit_topk(const struct emit *emit, const struct plan_op *op);
+CUresult emit_cumsum(const struct emit *emit, const struct plan_op *op);
+/* LSTM, GRU, RNN, what the inputs come to multiplied as chosen. */
+CUresult emit_recurrent(const struct emit *emit, const struct plan_op *op,
+                        const struct choice *choice);
+/* That product: of the first direction and of as many steps as are done at once. */
+void emit_recurrent_product(const struct emit *emit, const struct plan_op *op,
+                            struct kernel_matmul *ret_product);
+bool emit_recurrent_fits(const struct plan_batch *batch, const struct plan_op *op);
 CUresult emit_reduce(const struct emit *emit, const struct plan_op *op);
 CUresult emit_softmax(const struct emit *emit, const struct plan_op *op);
 CUresult emit_normalize(const struct emit *emit, const struct plan_op *op);

@@ -142,3 +142,16 @@ CUresult emit_gather(const struct emit *emit, const struct plan_op *op) {
   }
   return emit_launch(emit, KERNEL_gather_any, gather.count, &gather);
 }
+
+CUresult emit_trilu(const struct emit *emit, const struct plan_op *op) {
+  const struct plan_tensor *out = emit_tensor(emit, op->outputs[0]);
+  const struct kernel_trilu trilu = {.from = emit_address(emit, op->inputs[0]),
+                                     .to = emit_address(emit, op->outputs[0]),
+                                     .count = plan_tensor_elements(out),
+                                     .rows = out->dims[out->rank - 2],
+                                     .columns = out->dims[out->rank - 1],
+                                     .element_bytes = plan_type_bytes(out->type),
+                                     .upper = op->trilu.upper,
+                                     .diagonal = op->trilu.diagonal};
+  return emit_launch(emit, KERNEL_trilu_any, trilu.count, &trilu);
+}

@@ -111,18 +111,23 @@ CUresult emit_reduce(const struct emit *emit, const struct plan_op *op) {
   return emit_launch(emit, KERNEL_reduce_any, reduce.outputs * 32, &reduce);
 }
 
+static uint64_t elements_behind(const struct plan_tensor *tensor, uint32_t axis) {
+  uint64_t inner = 1;
+  for (uint32_t i = axis + 1; i < tensor->rank; i++) {
+    inner *= tensor->dims[i];
+  }
+  return inner;
+}
+
 CUresult emit_softmax(const struct emit *emit, const struct plan_op *op) {
   const struct plan_tensor *in = emit_tensor(emit, op->inputs[0]);
   struct kernel_softmax softmax = {.from = emit_address(emit, op->inputs[0]),
                                    .to = emit_address(emit, op->outputs[0]),
                                    .type = (uint32_t)in->type,
                                    .length = in->dims[op->softmax.axis],
-                                   .inner = 1,
+                                   .inner = elements_behind(in, op->softmax.axis),
                                    .logarithm = op->softmax.logarithm,
                                    .hard = op->softmax.hard};
-  for (uint32_t i = op->softmax.axis + 1; i < in->rank; i++) {
-    softmax.inner *= in->dims[i];
-  }
   softmax.rows = plan_tensor_elements(in) / softmax.length;
   return launch_rows(emit, KERNEL_softmax_rows, softmax.rows, &softmax);
 }
@@ -172,6 +177,40 @@ CUresult emit_lrn(const struct emit *emit, const struct plan_op *op) {
     lrn.inner *= in->dims[i];
   }
   return emit_launch(emit, KERNEL_lrn_any, lrn.count, &lrn);
+}
+
+CUresult emit_topk(const struct emit *emit, const struct plan_op *op) {
+  const uint32_t axis = op->topk.axis;
+  const uint32_t values = emit_output(op, 0);
+  const uint32_t indices = emit_output(op, 1);
+  const struct plan_tensor *in = emit_tensor(emit, op->inputs[0]);
+  const struct plan_tensor *out = emit_tensor(emit, values != PLAN_NONE ? values : indices);
+  const struct kernel_topk topk = {.from = emit_address(emit, op->inputs[0]),
+                                   .values = emit_address(emit, values),
+                                   .indices = emit_address(emit, indices),
+                                   .lines = plan_tensor_elements(in) / in->dims[axis],
+                                   .inner = elements_behind(in, axis),
+                                   .length = in->dims[axis],
+                                   .k = out->dims[axis],
+                                   .type = (uint32_t)in->type,
+                                   .element_bytes = plan_type_bytes(in->type),
+                                   .largest = op->topk.largest};
+  const uint64_t tiles = (topk.length + KERNEL_THREADS - 1) / KERNEL_THREADS;
+  return launch_rows(emit, KERNEL_topk_any, topk.lines * tiles, &topk);
+}
+
+CUresult emit_cumsum(const struct emit *emit, const struct plan_op *op) {
+  const uint32_t axis = op->cumsum.axis;
+  const struct plan_tensor *in = emit_tensor(emit, op->inputs[0]);
+  const struct kernel_cumsum cumsum = {.from = emit_address(emit, op->inputs[0]),
+                                       .to = emit_address(emit, op->outputs[0]),
+                                       .lines = plan_tensor_elements(in) / in->dims[axis],
+                                       .inner = elements_behind(in, axis),
+                                       .length = in->dims[axis],
+                                       .type = (uint32_t)in->type,
+                                       .exclusive = op->cumsum.exclusive,
+                                       .reverse = op->cumsum.reverse};
+  return emit_launch(emit, KERNEL_cumsum_any, cumsum.lines * 32, &cumsum);
 }
 
 CUresult emit_own_matmul(const struct emit *emit, const struct plan_op *op) {

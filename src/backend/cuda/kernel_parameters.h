@@ -13,7 +13,12 @@
 
 #include "package/plan.h"
 
-enum { KERNEL_AXES_MAX = PLAN_RANK_MAX, KERNEL_THREADS = 256 };
+enum {
+  KERNEL_AXES_MAX = PLAN_RANK_MAX,
+  KERNEL_THREADS = 256,
+  KERNEL_RECURRENT_THREADS = 512,
+  KERNEL_RECURRENT_AT_ONCE = 4, /* sequences of the kernels that take several */
+};
 
 /* Shared with the host while a graph runs, in pinned memory. */
 struct kernel_cell {
@@ -276,6 +281,121 @@ struct kernel_gather {
   uint64_t axis_length;
   uint32_t index_type;
   uint32_t element_bytes;
+};
+
+/* What indices name: each of `tuples` tuples of `depth` indices a place in a tensor, where `width`
+ * elements lie in a row. Tuple t's place is what `dims` and `strides` make of t itself (a batch, or
+ * the position along the axes without an index) plus each index times its `place_strides`. */
+struct kernel_tuple_places {
+  uint64_t indices;
+  uint64_t tuples; /* < 2^32 - 1 */
+  uint64_t width;
+  uint32_t index_type;
+  uint32_t depth;
+  uint32_t axes;
+  uint32_t dims[KERNEL_AXES_MAX];
+  int64_t strides[KERNEL_AXES_MAX];
+  uint32_t lengths[KERNEL_AXES_MAX];
+  int64_t place_strides[KERNEL_AXES_MAX];
+};
+
+/* GATHER_ELEMENTS, GATHER_ND. */
+struct kernel_gather_places {
+  struct kernel_tuple_places places;
+  uint64_t from;
+  uint64_t to;
+  uint32_t element_bytes;
+};
+
+/* Of one place that updates may go to. */
+struct kernel_target {
+  uint32_t winner; /* 0: none yet. PUT: the last tuple + 1; else 2^32 - 1 - the first tuple */
+  uint32_t count;  /* of tuples; not with PUT */
+};
+
+/* SCATTER_ELEMENTS, SCATTER_ND: three kernels, one after the other. */
+struct kernel_scatter {
+  struct kernel_tuple_places places;
+  uint64_t from;
+  uint64_t updates;
+  uint64_t to;
+  uint64_t count;   /* of from's elements */
+  uint64_t targets; /* struct kernel_target[targets_count]: places / width */
+  uint64_t targets_count;
+  uint64_t target_of; /* uint32_t[tuples] */
+  uint32_t type;
+  uint32_t element_bytes;
+  uint32_t reduction;
+};
+
+struct kernel_trilu {
+  uint64_t from;
+  uint64_t to;
+  uint64_t count;
+  uint32_t rows;
+  uint32_t columns;
+  uint32_t element_bytes;
+  uint32_t upper;
+  int32_t diagonal;
+};
+
+/* Lines of `length` elements `inner` apart: `lines` of them, outer x inner. */
+struct kernel_topk {
+  uint64_t from;
+  uint64_t values;  /* 0: not wanted */
+  uint64_t indices; /* likewise */
+  uint64_t lines;
+  uint64_t inner;
+  uint32_t length;
+  uint32_t k;
+  uint32_t type;
+  uint32_t element_bytes;
+  uint32_t largest;
+};
+
+struct kernel_cumsum {
+  uint64_t from;
+  uint64_t to;
+  uint64_t lines;
+  uint64_t inner;
+  uint32_t length;
+  uint32_t type;
+  uint32_t exclusive;
+  uint32_t reverse;
+};
+
+/* LSTM, GRU, RNN: steps [first_step, first_step + steps) of each direction's own order, given what
+ * the inputs come to. A cluster of `parts` blocks does `at_once` sequences of one direction, each
+ * block its share of the hidden units. */
+struct kernel_recurrent {
+  uint64_t
+      gates; /* W x without bias: (directions, steps, batch, gates x hidden), of the op's type */
+  uint64_t recurrence; /* R */
+  uint64_t bias;       /* 0: none; as are the next */
+  uint64_t first_h;
+  uint64_t first_c;
+  uint64_t peepholes;
+  uint64_t to; /* Y */
+  uint64_t last_h;
+  uint64_t last_c;
+  uint64_t state; /* h, then c, between two launches: (directions, batch, hidden), F64 if type is,
+                     else F32 */
+  uint32_t first_step;
+  uint32_t steps;
+  uint32_t steps_total;
+  uint32_t batch;
+  uint32_t groups; /* of sequences */
+  uint32_t hidden;
+  uint32_t directions;
+  uint32_t gates_count; /* 4, 3 or 1 */
+  uint32_t is_first_reverse;
+  uint32_t linear_before_reset;
+  uint32_t parts;
+  uint32_t units;   /* of a block, the last one's may be fewer */
+  uint32_t is_kept; /* a block's rows of R stay in its shared memory */
+  uint32_t activations[6];
+  float alphas[6];
+  float betas[6];
 };
 
 struct kernel_resize {

@@ -2,7 +2,10 @@
 #include "backend/cuda/element.cuh"
 // The order matters: what follows uses element.cuh.
 #include "backend/cuda/moves.cuh"
+#include "backend/cuda/order.cuh"
+#include "backend/cuda/places.cuh"
 #include "backend/cuda/pointwise.cuh"
+#include "backend/cuda/recurrent.cuh"
 #include "backend/cuda/rows.cuh"
 #include "backend/cuda/windows.cuh"
 // After windows.cuh, whose packed loads and stores it uses.

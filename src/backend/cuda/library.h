@@ -66,6 +66,7 @@
   X(cuModuleGetFunction)                                                                           \
   X(cuFuncSetAttribute)                                                                            \
   X(cuLaunchKernel)                                                                                \
+  X(cuLaunchKernelEx)                                                                              \
   X(cuGraphInstantiate)                                                                            \
   X(cuGraphUpload)                                                                                 \
   X(cuGraphLaunch)                                                                                 \

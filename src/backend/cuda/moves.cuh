@@ -119,6 +119,12 @@ __device__ inline void move_element(uint64_t to, uint64_t to_index, uint64_t fro
   }
 }
 
+__device__ inline void clear_element(uint64_t to, uint64_t index, uint32_t bytes) {
+  for (uint32_t i = 0; i < bytes; i++) {
+    ((uint8_t *)to)[index * bytes + i] = 0;
+  }
+}
+
 __device__ inline int64_t pad_source(uint32_t mode, int64_t at, int64_t length) {
   if (at >= 0 && at < length) {
     return at;
@@ -180,5 +186,19 @@ extern "C" __global__ void __launch_bounds__(KERNEL_THREADS)
     at = min(max(at, (int64_t)0), (int64_t)p.axis_length - 1);
     move_element(p.to, index, p.from, (outer * p.axis_length + (uint64_t)at) * p.inner + inner,
                  p.element_bytes);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(KERNEL_THREADS)
+    trilu_any(const __grid_constant__ kernel_trilu p) {
+  FOR_EACH(index, p.count) {
+    const int64_t column = (int64_t)(index % p.columns);
+    const int64_t row = (int64_t)(index / p.columns % p.rows);
+    const int64_t above = column - row - p.diagonal;
+    if (p.upper ? above >= 0 : above <= 0) {
+      move_element(p.to, index, p.from, index, p.element_bytes);
+    } else {
+      clear_element(p.to, index, p.element_bytes);
+    }
   }
 }

@@ -224,19 +224,27 @@ __device__ inline int64_t saturate(double x, uint32_t type) {
   return x != x ? 0 : x <= low ? (int64_t)low : x >= high ? (int64_t)high : (int64_t)x;
 }
 
+/* As the type holds it. */
+__device__ inline double round_real(double x, uint32_t type) {
+  return type == PLAN_F32   ? (double)(float)x
+         : type == PLAN_F16 ? (double)__half2float(__double2half(x))
+                            : x;
+}
+
 __device__ inline number cast_number(number a, uint32_t from, uint32_t to, bool saturates) {
   number r = {0.0, 0};
   if (to == PLAN_BOOL) {
     r.whole = is_real(from) ? a.real != 0.0 : a.whole != 0;
   } else if (is_real(to)) {
-    r.real = is_real(from)      ? a.real
-             : from == PLAN_U64 ? (double)(uint64_t)a.whole
-                                : (double)a.whole;
+    r.real = round_real(is_real(from)      ? a.real
+                        : from == PLAN_U64 ? (double)(uint64_t)a.whole
+                                           : (double)a.whole,
+                        to);
   } else if (is_real(from)) {
     const double whole = trunc(a.real);
     r.whole = saturates ? saturate(whole, to) : a.real != a.real ? 0 : wrap((int64_t)whole, to);
   } else {
-    r.whole = saturates ? saturate((double)a.whole, to) : wrap(a.whole, to);
+    r.whole = saturates && from != PLAN_U64 ? saturate((double)a.whole, to) : wrap(a.whole, to);
   }
   return r;
 }
@@ -315,11 +323,15 @@ __device__ inline int64_t scalar_whole(const kernel_step &s, int64_t a, int64_t 
     return s.scalar == PLAN_S_MOD && m != 0 && (m < 0) != (b < 0) ? m + b : m;
   }
   case PLAN_S_POW: {
-    int64_t result = 1;
-    for (int64_t i = 0; i < b && i < 64; i++) {
-      result = (int64_t)((uint64_t)result * ua);
+    if (b < 0) {
+      return a == 1 ? 1 : a == -1 ? (b % 2 == 0 ? 1 : -1) : 0;
     }
-    return b < 0 ? (a == 1 ? 1 : 0) : result;
+    uint64_t result = 1, base = ua;
+    for (uint64_t left = ub; left > 0; left >>= 1) {
+      result *= left & 1 ? base : 1;
+      base *= base;
+    }
+    return (int64_t)result;
   }
   case PLAN_S_MIN:
     return is_signed ? (a < b ? a : b) : (ua < ub ? a : b);
@@ -413,7 +425,8 @@ __device__ number step_any(const kernel_step &s, number a, number b, number c) {
   } else if (s.scalar == PLAN_S_IS_NAN) {
     r.whole = a.real != a.real;
   } else if (s.scalar == PLAN_S_IS_INF) {
-    r.whole = isinf(a.real) && (a.real > 0.0 ? s.alpha != 0.0f : s.beta != 0.0f);
+    const bool positive = s.alpha != 0.0f, negative = s.beta != 0.0f;
+    r.whole = isinf(a.real) && (positive == negative || (a.real > 0.0 ? positive : negative));
   } else if (real) {
     r.real = type == PLAN_F64
                  ? scalar_double(s, a.real, b.real, c.real)
@@ -437,7 +450,7 @@ extern "C" __global__ void __launch_bounds__(KERNEL_THREADS)
       number operands[3];
       for (int k = 0; k < 3; k++) {
         const uint8_t from = step.operands[k];
-        operands[k].real = step.numbers[k];
+        operands[k].real = round_real(step.numbers[k], step.compute_type);
         operands[k].whole = (int64_t)step.numbers[k];
         if (from == KERNEL_OPERAND_PREVIOUS) {
           operands[k] = values[i - 1];

@@ -111,8 +111,54 @@ static uint32_t alignment_of(CUdeviceptr address) {
   return address == 0 ? 256 : (uint32_t)(address & (~address + 1) & 511);
 }
 
+static bool is_recurrent(const struct plan_op *op) {
+  return op->kind == PLAN_OP_LSTM || op->kind == PLAN_OP_GRU || op->kind == PLAN_OP_RNN;
+}
+
+/* Aligned so that the other direction's operands, and those of later steps, are as well. */
+static bool recurrent_of(const struct emit *emit, const struct plan_op *op,
+                         struct product_problem *ret_problem,
+                         struct product_addresses *ret_addresses) {
+  const struct plan_tensor *x = emit_tensor(emit, op->inputs[0]);
+  const uint32_t element_bytes = plan_type_bytes(x->type);
+  struct kernel_matmul product;
+  emit_recurrent_product(emit, op, &product);
+  if (x->type == PLAN_F64) {
+    return false;
+  }
+  struct product_problem problem;
+  memset(&problem, 0, sizeof(problem));
+  problem.type = product.type;
+  problem.precision = (uint32_t)emit->plan->precision;
+  problem.m = product.m;
+  problem.n = product.n;
+  problem.k = product.k;
+  problem.transpose_b = 1;
+  problem.batches = 1;
+  problem.a_pitch = product.k;
+  problem.b_pitch = product.k;
+  problem.d_pitch = product.n;
+  problem.alpha = product.scale;
+  problem.scratch_bytes_max = DEVICE_SCRATCH_BYTES / 2;
+  const uint64_t steps[3] = {product.a | (uint64_t)x->dims[1] * product.k * element_bytes,
+                             product.b | (uint64_t)product.n * product.k * element_bytes,
+                             product.to | (uint64_t)x->dims[1] * product.n * element_bytes};
+  problem.alignment_bytes = 256;
+  for (int i = 0; i < 3; i++) {
+    const uint32_t its = alignment_of(steps[i]);
+    problem.alignment_bytes =
+        its != 0 && its < problem.alignment_bytes ? its : problem.alignment_bytes;
+  }
+  *ret_problem = problem;
+  *ret_addresses = (struct product_addresses){.a = product.a, .b = product.b, .d = product.to};
+  return true;
+}
+
 bool product_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
                 struct product_problem *ret_problem, struct product_addresses *ret_addresses) {
+  if (is_recurrent(op)) {
+    return recurrent_of(emit, op, ret_problem, ret_addresses);
+  }
   struct product_problem problem;
   memset(&problem, 0, sizeof(problem));
   problem.type = (uint32_t)emit_tensor(emit, op->inputs[0])->type;
@@ -136,6 +182,7 @@ bool product_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
       .d = emit_address(emit, op->outputs[0])};
   problem.has_bias = addresses.bias != 0;
   problem.has_residual = addresses.residual != 0;
+  problem.scratch_bytes_max = DEVICE_SCRATCH_BYTES;
   problem.activation = is_bare ? PLAN_ACT_NONE : (uint32_t)activation->kind;
   if (!takes_residual) {
     problem.c_pitch = 0;
@@ -297,7 +344,7 @@ uint32_t product_propose(const struct device *device, const struct product_probl
   cublasLtMatmulHeuristicResult_t results[PROPOSALS_MAX];
   int count = 0;
   if (!layouts.has_failed) {
-    const uint64_t scratch_bytes = DEVICE_SCRATCH_BYTES;
+    const uint64_t scratch_bytes = problem->scratch_bytes_max;
     const uint32_t alignment = problem->alignment_bytes;
     set_preference(&layouts, preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &scratch_bytes,
                    sizeof(scratch_bytes));
@@ -341,9 +388,23 @@ CUresult product_run(const struct device *device, const struct product_problem *
               device->cublaslt, layouts.how, &alpha, (const void *)(uintptr_t)addresses->b,
               layouts.first, (const void *)(uintptr_t)addresses->a, layouts.second, &beta,
               (const void *)(uintptr_t)added, layouts.added, (void *)(uintptr_t)addresses->d,
-              layouts.result, algorithm, (void *)(uintptr_t)scratch, DEVICE_SCRATCH_BYTES,
+              layouts.result, algorithm, (void *)(uintptr_t)scratch, problem->scratch_bytes_max,
               device->stream));
   }
   give_layouts(&layouts);
   return layouts.has_failed ? CUDA_ERROR_UNKNOWN : CUDA_SUCCESS;
+}
+
+CUresult product_run_at(const struct emit *emit, const struct plan_op *op,
+                        const cublasLtMatmulAlgo_t *algorithm, CUdeviceptr a, CUdeviceptr b,
+                        CUdeviceptr d) {
+  struct product_problem problem;
+  struct product_addresses addresses;
+  if (!product_of(emit, op, true, &problem, &addresses)) {
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  addresses.a = a;
+  addresses.b = b;
+  addresses.d = d;
+  return product_run(emit->device, &problem, &addresses, algorithm, emit->scratch);
 }

@@ -24,14 +24,16 @@ struct product_problem {
   uint32_t has_bias, has_residual;
   uint32_t activation; /* NONE, RELU or GELU_TANH */
   float alpha;
+  uint32_t scratch_bytes_max; /* of cuBLASLt */
 };
 
 struct product_addresses {
   CUdeviceptr a, b, bias, residual, d;
 };
 
-/* A MATMUL or a CONV as a product. `is_bare`: without bias and activation, which emit_epilogue()
- * then adds. False: it is none that cuBLASLt computes, or not with what is to be fused. */
+/* A MATMUL or a CONV as a product, or what a recurrent operation's inputs come to. `is_bare`:
+ * without bias and activation, which emit_epilogue() then adds. False: it is none that cuBLASLt
+ * computes, or not with what is to be fused. */
 bool product_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
                 struct product_problem *ret_problem, struct product_addresses *ret_addresses);
 
@@ -47,5 +49,10 @@ bool product_read(const char *text, cublasLtMatmulAlgo_t *ret_algorithm);
 CUresult product_run(const struct device *device, const struct product_problem *problem,
                      const struct product_addresses *addresses,
                      const cublasLtMatmulAlgo_t *algorithm, CUdeviceptr scratch);
+
+/* The product of a recurrent operation with operands of the same shape that lie elsewhere. */
+CUresult product_run_at(const struct emit *emit, const struct plan_op *op,
+                        const cublasLtMatmulAlgo_t *algorithm, CUdeviceptr a, CUdeviceptr b,
+                        CUdeviceptr d);
 
 #endif

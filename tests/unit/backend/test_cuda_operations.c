@@ -19,7 +19,7 @@
 #include "kernels/kernels.h"
 #include "support/memory.h"
 
-enum { TENSORS_MAX = 8, ROUNDS = 12, AREA_BYTES = 64 << 20 };
+enum { TENSORS_MAX = 12, OUTPUTS_MAX = 3, ROUNDS = 12, AREA_BYTES = 64 << 20 };
 
 struct bench {
   struct library library;
@@ -37,7 +37,8 @@ struct subject {
   struct plan_buffer buffers[TENSORS_MAX];
   struct plan_tensor tensors[TENSORS_MAX];
   uint32_t inputs[TENSORS_MAX];
-  uint32_t output;
+  uint32_t outputs[OUTPUTS_MAX];
+  uint32_t halvings[TENSORS_MAX]; /* of the floats that it is filled with */
   uint32_t count;
 };
 
@@ -52,8 +53,7 @@ static void subject_init(struct subject *s, enum plan_op_kind kind, enum plan_pr
   s->plan.precision = precision;
   s->op.kind = kind;
   s->op.inputs = s->inputs;
-  s->op.outputs = &s->output;
-  s->op.outputs_count = 1;
+  s->op.outputs = s->outputs;
 }
 
 static uint32_t add(struct subject *s, enum plan_type type, enum plan_layout layout, uint32_t rank,
@@ -83,15 +83,22 @@ static void skip_input(struct subject *s) {
   s->inputs[s->op.inputs_count++] = PLAN_NONE;
 }
 
-static void set_output(struct subject *s, enum plan_type type, enum plan_layout layout,
+static void add_output(struct subject *s, enum plan_type type, enum plan_layout layout,
                        uint32_t rank, const uint32_t *dims) {
-  s->output = add(s, type, layout, rank, dims);
+  s->outputs[s->op.outputs_count++] = add(s, type, layout, rank, dims);
 }
 
-/* Halves of ordinary size, as bits: the compilers here have no common type for them. */
+static void skip_output(struct subject *s) {
+  s->outputs[s->op.outputs_count++] = PLAN_NONE;
+}
+
+/* Halves as bits: the compilers here have no common type for them. */
 static float half_to_float(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const float mantissa = (float)(bits & 1023) / 1024.0F;
+  if (exponent == 31) {
+    return mantissa > 0.0F ? NAN : (bits & 0x8000) != 0 ? -INFINITY : INFINITY;
+  }
   const float value =
       exponent == 0 ? ldexpf(mantissa, -14) : ldexpf(1.0F + mantissa, exponent - 15);
   return (bits & 0x8000) != 0 ? -value : value;
@@ -100,21 +107,35 @@ static float half_to_float(uint16_t bits) {
 static void fill(const struct subject *s, uint32_t tensor, unsigned char *to) {
   const struct plan_tensor *t = &s->tensors[tensor];
   const uint64_t count = plan_tensor_span_bytes(t) / plan_type_bytes(t->type);
+  const int halvings = (int)s->halvings[tensor];
   for (uint64_t i = 0; i < count; i++) {
     const double unit = prng_unit(&bench.prng);
     switch (t->type) {
     case PLAN_F32:
-      ((float *)(void *)to)[i] = (float)(2.0 * unit - 1.0);
+      ((float *)(void *)to)[i] = ldexpf((float)(2.0 * unit - 1.0), -halvings);
       break;
     case PLAN_F16:
       ((uint16_t *)(void *)to)[i] =
-          (uint16_t)(draw(0, 1) << 15 | draw(12, 14) << 10 | draw(0, 1023));
+          (uint16_t)(draw(0, 1) << 15 | (draw(12, 14) - (uint32_t)halvings) << 10 | draw(0, 1023));
+      break;
+    case PLAN_F64:
+      ((double *)(void *)to)[i] = ldexp(2.0 * unit - 1.0, -halvings);
       break;
     case PLAN_I64:
+    case PLAN_U64:
       ((int64_t *)(void *)to)[i] = (int64_t)draw(0, 20) - 10;
       break;
     case PLAN_I32:
+    case PLAN_U32:
       ((int32_t *)(void *)to)[i] = (int32_t)draw(0, 20) - 10;
+      break;
+    case PLAN_I16:
+    case PLAN_U16:
+      ((int16_t *)(void *)to)[i] = (int16_t)((int)draw(0, 20) - 10);
+      break;
+    case PLAN_I8:
+    case PLAN_U8:
+      ((int8_t *)(void *)to)[i] = (int8_t)((int)draw(0, 20) - 10);
       break;
     default:
       to[i] = (unsigned char)draw(0, 1);
@@ -129,10 +150,17 @@ static double element(const struct plan_tensor *t, const unsigned char *bytes, u
     return (double)((const float *)(const void *)bytes)[i];
   case PLAN_F16:
     return (double)half_to_float(((const uint16_t *)(const void *)bytes)[i]);
+  case PLAN_F64:
+    return ((const double *)(const void *)bytes)[i];
   case PLAN_I64:
+  case PLAN_U64:
     return (double)((const int64_t *)(const void *)bytes)[i];
   case PLAN_I32:
+  case PLAN_U32:
     return (double)((const int32_t *)(const void *)bytes)[i];
+  case PLAN_I16:
+  case PLAN_U16:
+    return (double)((const int16_t *)(const void *)bytes)[i];
   default:
     return (double)bytes[i];
   }
@@ -173,12 +201,34 @@ static void run_device(struct subject *s, const unsigned char *before, unsigned 
   assert_int_equal(library->driver.cuStreamSynchronize(device->stream), CUDA_SUCCESS);
 }
 
-static double tolerance_of(const struct subject *s) {
-  const struct plan_tensor *out = &s->tensors[s->output];
-  if (out->type != PLAN_F32 && out->type != PLAN_F16) {
+static double tolerance_of(const struct subject *s, const struct plan_tensor *out) {
+  if (!plan_type_is_float(out->type)) {
     return 0.0;
   }
   return s->plan.precision == PLAN_FP16 ? 2e-2 : s->plan.precision == PLAN_TF32 ? 5e-3 : 1e-3;
+}
+
+static void compare(const struct subject *s, uint32_t tensor, const unsigned char *expected,
+                    const unsigned char *after, const char *what) {
+  const struct plan_tensor *out = &s->tensors[tensor];
+  const uint64_t at = s->buffers[out->buffer].offset_bytes;
+  const uint64_t count = plan_tensor_elements(out);
+  double largest = 0.0;
+  double worst = 0.0;
+  for (uint64_t i = 0; i < count; i++) {
+    const double a = element(out, expected + at, i);
+    const double b = element(out, after + at, i);
+    if (!(isnan(a) && isnan(b)) && !(isinf(a) && isinf(b) && signbit(a) == signbit(b))) {
+      largest = isfinite(a) ? fmax(largest, fabs(a)) : largest;
+      const double error = fabs(a - b);
+      worst = error <= worst ? worst : error; /* NaN is the worst of all */
+    }
+  }
+  if (!(worst <= largest * tolerance_of(s, out))) {
+    fail_msg("%s: off by %g of %g; output %ux%ux%ux%u, type %d, precision %d", what, worst, largest,
+             out->dims[0], out->dims[1], out->dims[2], out->dims[3], (int)out->type,
+             (int)s->plan.precision);
+  }
 }
 
 static void check(struct subject *s, const char *what) {
@@ -195,28 +245,20 @@ static void check(struct subject *s, const char *what) {
   for (uint32_t i = 0; i < s->count; i++) {
     fill(s, i, before + s->buffers[i].offset_bytes);
   }
-  const struct plan_buffer *place = &s->buffers[s->tensors[s->output].buffer];
-  if (s->tensors[s->output].buffer == s->output) { /* what is never written must show */
-    memset(before + place->offset_bytes, 0x7f, place->bytes);
+  for (uint32_t i = 0; i < s->op.outputs_count; i++) {
+    const uint32_t output = s->outputs[i];
+    if (output != PLAN_NONE && s->tensors[output].buffer == output) {
+      /* what is never written must show */
+      memset(before + s->buffers[output].offset_bytes, 0x7f, s->buffers[output].bytes);
+    }
   }
   memcpy(expected, before, s->batch.workspace_bytes);
   run_reference(s, expected);
   run_device(s, before, after);
-  const struct plan_tensor *out = &s->tensors[s->output];
-  const unsigned char *a = expected + place->offset_bytes;
-  const unsigned char *b = after + place->offset_bytes;
-  const uint64_t count = plan_tensor_elements(out);
-  double largest = 0.0;
-  double worst = 0.0;
-  for (uint64_t i = 0; i < count; i++) {
-    largest = fmax(largest, fabs(element(out, a, i)));
-    const double error = fabs(element(out, a, i) - element(out, b, i));
-    worst = error <= worst ? worst : error; /* NaN is the worst of all */
-  }
-  if (!(worst <= largest * tolerance_of(s))) {
-    fail_msg("%s: off by %g of %g; output %ux%ux%ux%u, type %d, precision %d", what, worst, largest,
-             out->dims[0], out->dims[1], out->dims[2], out->dims[3], (int)out->type,
-             (int)s->plan.precision);
+  for (uint32_t i = 0; i < s->op.outputs_count; i++) {
+    if (s->outputs[i] != PLAN_NONE) {
+      compare(s, s->outputs[i], expected, after, what);
+    }
   }
   free(expected);
   free(before);
@@ -266,9 +308,9 @@ static void check_conv(enum plan_precision precision, uint32_t round) {
   if (draw(0, 1) == 1) {
     add_input(&s, type, PLAN_CHANNELS_LAST, 4, (uint32_t[]){n, out, to, to});
   }
-  set_output(&s, type, PLAN_CHANNELS_LAST, 4, (uint32_t[]){n, out, to, to});
+  add_output(&s, type, PLAN_CHANNELS_LAST, 4, (uint32_t[]){n, out, to, to});
   if (s.op.inputs_count > 3 && draw(0, 1) == 1) { /* over the residual */
-    s.tensors[s.output].buffer = s.tensors[s.inputs[3]].buffer;
+    s.tensors[s.outputs[0]].buffer = s.tensors[s.inputs[3]].buffer;
   }
   s.op.conv = (struct plan_conv){.spatial = 2,
                                  .groups = groups,
@@ -293,7 +335,7 @@ static void check_conv_transpose(enum plan_precision precision, uint32_t round) 
   add_input(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){2, in, side, side});
   add_input(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){in, out, 3, 3});
   add_input(&s, type, PLAN_ROW_MAJOR, 1, (uint32_t[]){out});
-  set_output(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){2, out, to, to});
+  add_output(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){2, out, to, to});
   s.op.conv = (struct plan_conv){.spatial = 2,
                                  .groups = 1,
                                  .strides = {stride, stride},
@@ -327,7 +369,7 @@ static void check_matmul(enum plan_precision precision, uint32_t round) {
   if (draw(0, 1) == 1) {
     add_input(&s, type, PLAN_ROW_MAJOR, is_batched ? 3 : 2, out_dims + (is_batched ? 0 : 1));
   }
-  set_output(&s, type, PLAN_ROW_MAJOR, is_batched ? 3 : 2, out_dims + (is_batched ? 0 : 1));
+  add_output(&s, type, PLAN_ROW_MAJOR, is_batched ? 3 : 2, out_dims + (is_batched ? 0 : 1));
   s.op.matmul = (struct plan_matmul){
       .transpose_a = ta, .transpose_b = tb, .alpha = 0.5F, .activation = draw_activation()};
   check(&s, "matmul");
@@ -342,7 +384,7 @@ static void check_pool(enum plan_precision precision, uint32_t round) {
   const uint32_t kernel = draw(2, 3), stride = draw(1, 2);
   const uint32_t to = (side + 2 - kernel) / stride + 1;
   add_input(&s, type, layout, 4, (uint32_t[]){2, channels, side, side});
-  set_output(&s, type, layout, 4, (uint32_t[]){2, channels, to, to});
+  add_output(&s, type, layout, 4, (uint32_t[]){2, channels, to, to});
   s.op.pool = (struct plan_pool){.kind = draw(0, 1) == 0 ? PLAN_POOL_MAX : PLAN_POOL_MEAN,
                                  .spatial = 2,
                                  .kernel = {kernel, kernel},
@@ -364,7 +406,7 @@ static void check_pointwise_floats(enum plan_precision precision, uint32_t round
   add_input(&s, type, round % 3 == 0 ? PLAN_CHANNELS_LAST : PLAN_ROW_MAJOR, 4, dims);
   add_input(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){1, dims[1], 1, 1});
   add_input(&s, PLAN_F32, to, 4, dims);
-  set_output(&s, type, to, 4, dims);
+  add_output(&s, type, to, 4, dims);
   const struct plan_operand image = {.kind = PLAN_OPERAND_INPUT, .index = 0};
   const struct plan_operand scale = {.kind = PLAN_OPERAND_INPUT, .index = 1};
   const struct plan_operand other = {.kind = PLAN_OPERAND_INPUT, .index = 2};
@@ -392,7 +434,7 @@ static void check_pointwise_any(void) {
   const uint32_t dims[3] = {draw(1, 4), draw(1, 9), draw(1, 9)};
   add_input(&s, PLAN_I64, PLAN_ROW_MAJOR, 3, dims);
   add_input(&s, PLAN_I64, PLAN_ROW_MAJOR, 1, dims + 2);
-  set_output(&s, PLAN_I64, PLAN_ROW_MAJOR, 3, dims);
+  add_output(&s, PLAN_I64, PLAN_ROW_MAJOR, 3, dims);
   const struct plan_operand a = {.kind = PLAN_OPERAND_INPUT, .index = 0};
   const struct plan_operand b = {.kind = PLAN_OPERAND_INPUT, .index = 1};
   s.steps[0] = (struct plan_step){.scalar = PLAN_S_LESS, .type = PLAN_I64, .a = a, .b = b};
@@ -424,7 +466,7 @@ static void check_reduce(enum plan_precision precision, uint32_t round) {
     to[i] = (axes >> i & 1) != 0 ? 1 : dims[i];
   }
   add_input(&s, type, round % 2 == 0 ? PLAN_CHANNELS_LAST : PLAN_ROW_MAJOR, 4, dims);
-  set_output(&s, type, PLAN_ROW_MAJOR, 4, to);
+  add_output(&s, type, PLAN_ROW_MAJOR, 4, to);
   s.op.reduce = (struct plan_reduce){.kind = kinds[round % 8], .axes = axes};
   check(&s, "reduce");
 }
@@ -435,28 +477,28 @@ static void check_rows(enum plan_precision precision, uint32_t round) {
   const uint32_t dims[3] = {draw(1, 5), draw(1, 8) * 2, draw(2, 300)};
   subject_init(&s, PLAN_OP_SOFTMAX, precision);
   add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
-  set_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
   s.op.softmax = (struct plan_softmax){.axis = 2 - round % 2, .logarithm = round % 4 == 3};
   check(&s, "softmax");
   subject_init(&s, PLAN_OP_LAYER_NORM, precision);
   add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
   add_input(&s, type, PLAN_ROW_MAJOR, 1, dims + 2);
   add_input(&s, type, PLAN_ROW_MAJOR, 1, dims + 2);
-  set_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
   s.op.normalize = (struct plan_normalize){.axis = 2, .epsilon = 1e-5F, .rms = round % 3 == 2};
   check(&s, "layer_norm");
   subject_init(&s, PLAN_OP_GROUP_NORM, precision);
   add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
   add_input(&s, type, PLAN_ROW_MAJOR, 1, dims + 1);
   add_input(&s, type, PLAN_ROW_MAJOR, 1, dims + 1);
-  set_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
   s.op.normalize = (struct plan_normalize){.groups = 2, .epsilon = 1e-5F};
   check(&s, "group_norm");
   subject_init(&s, PLAN_OP_LRN, precision);
   const uint32_t image[4] = {2, draw(3, 20), 5, 4};
   const enum plan_layout layout = round % 2 == 0 ? PLAN_CHANNELS_LAST : PLAN_ROW_MAJOR;
   add_input(&s, type, layout, 4, image);
-  set_output(&s, type, layout, 4, image);
+  add_output(&s, type, layout, 4, image);
   s.op.lrn = (struct plan_lrn){.size = 5, .alpha = 1e-2F, .beta = 0.75F, .bias = 1.0F};
   check(&s, "lrn");
 }
@@ -468,7 +510,7 @@ static void check_moves(enum plan_type type, uint32_t round) {
   static const uint32_t orders[3][4] = {{0, 2, 3, 1}, {3, 2, 1, 0}, {0, 2, 1, 3}};
   const uint32_t *order = orders[round % 3];
   add_input(&s, type, PLAN_ROW_MAJOR, 4, dims);
-  set_output(&s, type, PLAN_ROW_MAJOR, 4,
+  add_output(&s, type, PLAN_ROW_MAJOR, 4,
              (uint32_t[]){dims[order[0]], dims[order[1]], dims[order[2]], dims[order[3]]});
   memcpy(s.op.transpose.permutation, order, sizeof(orders[0]));
   check(&s, "transpose");
@@ -477,17 +519,17 @@ static void check_moves(enum plan_type type, uint32_t round) {
   const uint32_t more = draw(1, 5);
   add_input(&s, type, layout, 4, dims);
   add_input(&s, type, layout, 4, (uint32_t[]){dims[0], more, dims[2], dims[3]});
-  set_output(&s, type, layout, 4, (uint32_t[]){dims[0], dims[1] + more, dims[2], dims[3]});
+  add_output(&s, type, layout, 4, (uint32_t[]){dims[0], dims[1] + more, dims[2], dims[3]});
   s.op.axis = 1;
   check(&s, "concat");
   subject_init(&s, PLAN_OP_SLICE, PLAN_FP32);
   add_input(&s, type, PLAN_ROW_MAJOR, 4, dims);
-  set_output(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){dims[0], 2, dims[2] - 1, dims[3] / 2});
+  add_output(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){dims[0], 2, dims[2] - 1, dims[3] / 2});
   s.op.slice = (struct plan_slice){.starts = {0, 1, 1, 0}, .steps = {1, -1, 1, 2, 1, 1, 1, 1}};
   check(&s, "slice");
   subject_init(&s, PLAN_OP_PAD, PLAN_FP32);
   add_input(&s, type, PLAN_ROW_MAJOR, 4, dims);
-  set_output(&s, type, PLAN_ROW_MAJOR, 4,
+  add_output(&s, type, PLAN_ROW_MAJOR, 4,
              (uint32_t[]){dims[0], dims[1] + 2, dims[2] + 1, dims[3] + 1});
   s.op.pad = (struct plan_pad){
       .mode = (enum plan_pad_mode)(1 + round % 4), .before = {0, 1, 1, 0}, .fill = 3.0};
@@ -495,7 +537,7 @@ static void check_moves(enum plan_type type, uint32_t round) {
   subject_init(&s, PLAN_OP_GATHER, PLAN_FP32);
   add_input(&s, type, PLAN_ROW_MAJOR, 4, dims);
   add_input(&s, round % 2 == 0 ? PLAN_I64 : PLAN_I32, PLAN_ROW_MAJOR, 1, (uint32_t[]){7});
-  set_output(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){dims[0], 7, dims[2], dims[3]});
+  add_output(&s, type, PLAN_ROW_MAJOR, 4, (uint32_t[]){dims[0], 7, dims[2], dims[3]});
   s.op.gather = (struct plan_gather){.axis = 1};
   check(&s, "gather");
 }
@@ -507,7 +549,7 @@ static void check_resize(enum plan_precision precision, uint32_t round) {
   const enum plan_layout layout = round % 2 == 0 ? PLAN_CHANNELS_LAST : PLAN_ROW_MAJOR;
   const uint32_t side = draw(2, 6);
   add_input(&s, type, layout, 4, (uint32_t[]){2, 5, side, side});
-  set_output(&s, type, layout, 4, (uint32_t[]){2, 5, side * 2, side * 3});
+  add_output(&s, type, layout, 4, (uint32_t[]){2, 5, side * 2, side * 3});
   s.op.resize =
       (struct plan_resize){.mode = (enum plan_resize_mode)(1 + round % 3),
                            .coordinates = (enum plan_resize_coordinates)(1 + round / 3 % 4),
@@ -515,6 +557,292 @@ static void check_resize(enum plan_precision precision, uint32_t round) {
                            .scales = {1, 1, 2, 3, 1, 1, 1, 1},
                            .cubic_a = -0.75F};
   check(&s, "resize");
+}
+
+/* Every function in every type that it computes in, alone: operands of ordinary size. */
+struct scalar_rule {
+  enum plan_scalar first;
+  enum plan_scalar last;
+  uint32_t operands;
+  bool has_floats;
+  bool has_integers;
+};
+
+static const struct scalar_rule scalar_rules[] = {
+    {PLAN_S_COPY, PLAN_S_COPY, 1, true, true},
+    {PLAN_S_ADD, PLAN_S_MAX, 2, true, true},
+    {PLAN_S_NEG, PLAN_S_SIGN, 1, true, true},
+    {PLAN_S_FLOOR, PLAN_S_SELU, 1, true, false},
+    {PLAN_S_FMA, PLAN_S_FMA, 3, true, true},
+    {PLAN_S_EQUAL, PLAN_S_GREATER_EQUAL, 2, true, true},
+    {PLAN_S_BIT_AND, PLAN_S_BIT_XOR, 2, false, true},
+    {PLAN_S_BIT_NOT, PLAN_S_BIT_NOT, 1, false, true},
+    {PLAN_S_SHIFT_LEFT, PLAN_S_SHIFT_RIGHT, 2, false, true},
+    {PLAN_S_IS_NAN, PLAN_S_IS_INF, 1, true, false}};
+
+static bool gives_bool(enum plan_scalar scalar) {
+  return (scalar >= PLAN_S_EQUAL && scalar <= PLAN_S_NOT) || scalar == PLAN_S_IS_NAN ||
+         scalar == PLAN_S_IS_INF;
+}
+
+/* One input is a column that is broadcast; the last operand, if there are several, a number. */
+static void check_scalar(enum plan_scalar scalar, enum plan_type type, uint32_t operands) {
+  struct subject s;
+  char what[64];
+  subject_init(&s, PLAN_OP_POINTWISE, type == PLAN_F16 ? PLAN_FP16 : PLAN_FP32);
+  const uint32_t dims[2] = {draw(2, 9), draw(2, 40)};
+  struct plan_step *step = &s.steps[0];
+  *step = (struct plan_step){.scalar = scalar, .type = type};
+  struct plan_operand *const all[3] = {&step->a, &step->b, &step->c};
+  for (uint32_t i = 0; i < operands; i++) {
+    if (i == 1 && draw(0, 2) == 0) {
+      *all[i] = (struct plan_operand){.kind = PLAN_OPERAND_NUMBER, .number = 3.0};
+      continue;
+    }
+    *all[i] = (struct plan_operand){.kind = PLAN_OPERAND_INPUT, .index = s.op.inputs_count};
+    add_input(&s, type, PLAN_ROW_MAJOR, 2, i == 2 ? (uint32_t[]){dims[0], 1} : dims);
+  }
+  step->activation = (struct plan_activation){.kind = PLAN_ACT_ELU, .alpha = 1.25F, .beta = 1.5F};
+  if (scalar == PLAN_S_IS_INF) {
+    step->activation =
+        (struct plan_activation){.alpha = (float)draw(0, 1), .beta = (float)draw(0, 1)};
+  }
+  add_output(&s, gives_bool(scalar) ? PLAN_BOOL : type, PLAN_ROW_MAJOR, 2, dims);
+  s.op.pointwise = (struct plan_pointwise){.steps_count = 1, .steps = s.steps};
+  snprintf(what, sizeof(what), "function %d of %s", (int)scalar, plan_type_text(type));
+  check(&s, what);
+}
+
+static void check_scalars(enum plan_type type) {
+  const bool is_float = plan_type_is_float(type);
+  for (size_t i = 0; i < sizeof(scalar_rules) / sizeof(scalar_rules[0]); i++) {
+    const struct scalar_rule *rule = &scalar_rules[i];
+    for (int scalar = (int)rule->first; scalar <= (int)rule->last; scalar++) {
+      if (is_float ? rule->has_floats : rule->has_integers) {
+        check_scalar((enum plan_scalar)scalar, type, rule->operands);
+      }
+    }
+  }
+}
+
+/* From each type to each; floats are scaled so that they come to more than 0 as integers. */
+static void check_cast(enum plan_type from, enum plan_type to, bool saturates) {
+  struct subject s;
+  char what[64];
+  const bool is_float = plan_type_is_float(from);
+  subject_init(&s, PLAN_OP_POINTWISE, to == PLAN_F16 || from == PLAN_F16 ? PLAN_FP16 : PLAN_FP32);
+  const uint32_t dims[2] = {draw(1, 9), draw(1, 40)};
+  add_input(&s, from, PLAN_ROW_MAJOR, 2, dims);
+  add_output(&s, to, PLAN_ROW_MAJOR, 2, dims);
+  const struct plan_operand in = {.kind = PLAN_OPERAND_INPUT, .index = 0};
+  const struct plan_operand scaled = {.kind = PLAN_OPERAND_STEP, .index = 0};
+  s.steps[0] = (struct plan_step){.scalar = PLAN_S_MUL,
+                                  .type = from,
+                                  .a = in,
+                                  .b = {.kind = PLAN_OPERAND_NUMBER, .number = 16.0}};
+  s.steps[is_float ? 1 : 0] =
+      (struct plan_step){.scalar = saturates ? PLAN_S_CAST_SATURATE : PLAN_S_CAST,
+                         .type = to,
+                         .a = is_float ? scaled : in};
+  s.op.pointwise = (struct plan_pointwise){.steps_count = is_float ? 2 : 1, .steps = s.steps};
+  snprintf(what, sizeof(what), "cast%s of %s to %s", saturates ? ", held," : "",
+           plan_type_text(from), plan_type_text(to));
+  check(&s, what);
+}
+
+static void check_logic(void) {
+  static const enum plan_scalar scalars[4] = {PLAN_S_AND, PLAN_S_OR, PLAN_S_XOR, PLAN_S_NOT};
+  for (int i = 0; i < 4; i++) {
+    check_scalar(scalars[i], PLAN_BOOL, scalars[i] == PLAN_S_NOT ? 1 : 2);
+  }
+}
+
+/* ----------------------------------------------------------- places that data names, and orders */
+
+static void check_gather_places(enum plan_type type, uint32_t round) {
+  struct subject s;
+  const enum plan_type index_type = round % 2 == 0 ? PLAN_I64 : PLAN_I32;
+  const uint32_t dims[3] = {draw(1, 4), draw(2, 12), draw(1, 30)};
+  uint32_t some[3] = {draw(1, dims[0]), draw(1, dims[1]), draw(1, dims[2])};
+  const uint32_t axis = round % 3;
+  some[axis] = draw(1, 40);
+  subject_init(&s, PLAN_OP_GATHER_ELEMENTS, PLAN_FP32);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_input(&s, index_type, PLAN_ROW_MAJOR, 3, some);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, some);
+  s.op.gather = (struct plan_gather){.axis = axis};
+  check(&s, "gather_elements");
+  const uint32_t batch_dims = round % 2;
+  const uint32_t depth = draw(1, 3 - batch_dims);
+  const uint32_t tuples = draw(1, 20);
+  uint32_t to[4] = {dims[0], tuples};
+  uint32_t rank = batch_dims + 1;
+  to[batch_dims] = tuples;
+  for (uint32_t i = batch_dims + depth; i < 3; i++) {
+    to[rank++] = dims[i];
+  }
+  subject_init(&s, PLAN_OP_GATHER_ND, PLAN_FP32);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_input(&s, index_type, PLAN_ROW_MAJOR, batch_dims + 2,
+            batch_dims == 1 ? (uint32_t[]){dims[0], tuples, depth} : (uint32_t[]){tuples, depth});
+  add_output(&s, type, PLAN_ROW_MAJOR, rank, to);
+  s.op.gather = (struct plan_gather){.batch_dims = batch_dims};
+  check(&s, "gather_nd");
+}
+
+/* Few places and many updates, so that most meet others. */
+static void check_scatter(enum plan_type type, uint32_t round) {
+  struct subject s;
+  const enum plan_type index_type = round % 2 == 0 ? PLAN_I64 : PLAN_I32;
+  const enum plan_scatter_reduction reduction =
+      type == PLAN_BOOL ? PLAN_SCATTER_PUT : (enum plan_scatter_reduction)(round % 5);
+  const enum plan_precision precision = type == PLAN_F16 ? PLAN_FP16 : PLAN_FP32;
+  const uint32_t dims[3] = {draw(1, 4), draw(2, 12), draw(1, 30)};
+  uint32_t some[3] = {draw(1, dims[0]), draw(1, dims[1]), draw(1, dims[2])};
+  const uint32_t axis = draw(0, 2);
+  some[axis] = draw(1, 40);
+  subject_init(&s, PLAN_OP_SCATTER_ELEMENTS, precision);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_input(&s, index_type, PLAN_ROW_MAJOR, 3, some);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, some);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  s.op.gather = (struct plan_gather){.axis = axis, .reduction = reduction};
+  check(&s, "scatter_elements");
+  const uint32_t depth = draw(1, 3);
+  const uint32_t tuples = draw(1, 300);
+  uint32_t update[4] = {tuples};
+  uint32_t rank = 1;
+  for (uint32_t i = depth; i < 3; i++) {
+    update[rank++] = dims[i];
+  }
+  subject_init(&s, PLAN_OP_SCATTER_ND, precision);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_input(&s, index_type, PLAN_ROW_MAJOR, 2, (uint32_t[]){tuples, depth});
+  add_input(&s, type, PLAN_ROW_MAJOR, rank, update);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  s.op.gather = (struct plan_gather){.reduction = reduction};
+  check(&s, "scatter_nd");
+}
+
+static void check_order(enum plan_type type, uint32_t round) {
+  struct subject s;
+  const enum plan_precision precision = type == PLAN_F16 ? PLAN_FP16 : PLAN_FP32;
+  const uint32_t axis = round % 3;
+  uint32_t dims[3] = {draw(1, 4), draw(1, 12), draw(1, 40)};
+  dims[axis] = round % 4 == 3 ? draw(500, 1500) : draw(1, 60);
+  uint32_t to[3] = {dims[0], dims[1], dims[2]};
+  to[axis] = draw(1, dims[axis]);
+  subject_init(&s, PLAN_OP_TOPK, precision);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  if (round % 5 == 0) {
+    skip_output(&s);
+  } else {
+    add_output(&s, type, PLAN_ROW_MAJOR, 3, to);
+  }
+  if (round % 5 != 1) {
+    add_output(&s, PLAN_I64, PLAN_ROW_MAJOR, 3, to);
+  }
+  s.op.topk = (struct plan_topk){.axis = axis, .largest = draw(0, 1) == 1};
+  check(&s, "topk");
+  subject_init(&s, PLAN_OP_CUMSUM, precision);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  s.op.cumsum =
+      (struct plan_cumsum){.axis = axis, .exclusive = draw(0, 1) == 1, .reverse = draw(0, 1) == 1};
+  check(&s, "cumsum");
+}
+
+static void check_trilu(enum plan_type type, uint32_t round) {
+  struct subject s;
+  const uint32_t dims[3] = {draw(1, 3), draw(1, 20), draw(1, 20)};
+  subject_init(&s, PLAN_OP_TRILU, PLAN_FP32);
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  add_output(&s, type, PLAN_ROW_MAJOR, 3, dims);
+  s.op.trilu = (struct plan_trilu){.upper = round % 2 == 0, .diagonal = (int32_t)draw(0, 10) - 5};
+  check(&s, "trilu");
+}
+
+/* --------------------------------------------------------------------------- recurrent operations
+ */
+
+static void set_activations(struct plan_op *op, uint32_t round) {
+  static const enum plan_activation_kind usual[3][3] = {
+      {PLAN_ACT_SIGMOID, PLAN_ACT_TANH, PLAN_ACT_TANH},
+      {PLAN_ACT_SIGMOID, PLAN_ACT_TANH, PLAN_ACT_NONE},
+      {PLAN_ACT_TANH, PLAN_ACT_NONE, PLAN_ACT_NONE}};
+  const uint32_t row = op->kind == PLAN_OP_LSTM ? 0 : op->kind == PLAN_OP_GRU ? 1 : 2;
+  const uint32_t each = 3 - row;
+  for (uint32_t i = 0; i < 2 * each; i++) {
+    op->recurrent.activations[i].kind = usual[row][i % each];
+  }
+  if (round % 4 == 3) { /* the other direction's are its own */
+    op->recurrent.activations[2 * each - 1] =
+        (struct plan_activation){.kind = PLAN_ACT_HARD_SIGMOID, .alpha = 0.2F, .beta = 0.5F};
+  }
+}
+
+static void maybe_input(struct subject *s, bool is_there, enum plan_type type, uint32_t rank,
+                        const uint32_t *dims) {
+  if (is_there) {
+    add_input(s, type, PLAN_ROW_MAJOR, rank, dims);
+  } else {
+    skip_input(s);
+  }
+}
+
+static void maybe_output(struct subject *s, bool is_there, enum plan_type type, uint32_t rank,
+                         const uint32_t *dims) {
+  if (is_there) {
+    add_output(s, type, PLAN_ROW_MAJOR, rank, dims);
+  } else {
+    skip_output(s);
+  }
+}
+
+struct recurrent_case {
+  uint32_t steps;
+  uint32_t batch;
+  uint32_t width;
+  uint32_t hidden;
+  enum plan_direction direction;
+};
+
+static void check_recurrent(enum plan_op_kind kind, enum plan_type type,
+                            enum plan_precision precision, const struct recurrent_case *how,
+                            uint32_t round) {
+  struct subject s;
+  subject_init(&s, kind, precision);
+  const uint32_t gates = kind == PLAN_OP_LSTM ? 4 : kind == PLAN_OP_GRU ? 3 : 1;
+  const uint32_t d = how->direction == PLAN_BIDIRECTIONAL ? 2 : 1;
+  const uint32_t h = how->hidden;
+  const uint32_t state[3] = {d, how->batch, h};
+  const bool is_lstm = kind == PLAN_OP_LSTM;
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, (uint32_t[]){how->steps, how->batch, how->width});
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, (uint32_t[]){d, gates * h, how->width});
+  add_input(&s, type, PLAN_ROW_MAJOR, 3, (uint32_t[]){d, gates * h, h});
+  /* As trained weights are: a step neither forgets nor blows up what differs. */
+  for (uint32_t reach = how->width; reach > 1; reach /= 4) {
+    s.halvings[s.inputs[1]]++;
+  }
+  for (uint32_t reach = h; reach > 1; reach /= 4) {
+    s.halvings[s.inputs[2]]++;
+  }
+  maybe_input(&s, round % 3 != 0, type, 2, (uint32_t[]){d, 2 * gates * h});
+  skip_input(&s);
+  maybe_input(&s, round % 2 == 0, type, 3, state);
+  if (is_lstm) {
+    maybe_input(&s, round % 4 < 2, type, 3, state);
+    maybe_input(&s, round % 3 == 1, type, 2, (uint32_t[]){d, 3 * h});
+  }
+  maybe_output(&s, round % 5 != 4, type, 4, (uint32_t[]){how->steps, d, how->batch, h});
+  maybe_output(&s, round % 5 != 3, type, 3, state);
+  if (is_lstm) {
+    maybe_output(&s, round % 3 != 2, type, 3, state);
+  }
+  s.op.recurrent = (struct plan_recurrent){
+      .direction = how->direction, .hidden = h, .linear_before_reset = round % 2 == 1};
+  set_activations(&s.op, round);
+  check(&s, plan_op_kind_text(kind));
 }
 
 /* --------------------------------------------------------------------------------------- the tests
@@ -578,6 +906,75 @@ static void moves(void **state) {
   }
 }
 
+static const enum plan_type all_types[] = {PLAN_F32, PLAN_F16, PLAN_F64, PLAN_I8,
+                                           PLAN_I16, PLAN_I32, PLAN_I64, PLAN_U8,
+                                           PLAN_U16, PLAN_U32, PLAN_U64, PLAN_BOOL};
+enum { TYPES = sizeof(all_types) / sizeof(all_types[0]) };
+
+static void functions_of_every_type(void **state) {
+  SKIP_IF_ABSENT();
+  check_logic();
+  for (int i = 0; i < TYPES; i++) {
+    if (all_types[i] != PLAN_BOOL) {
+      check_scalars(all_types[i]);
+    }
+    for (int k = 0; k < TYPES; k++) {
+      /* What isn't 0 is true, which the compiler says by a comparison. */
+      const bool is_comparison = all_types[k] == PLAN_BOOL && all_types[i] != PLAN_BOOL;
+      if (!is_comparison) {
+        check_cast(all_types[i], all_types[k], false);
+        check_cast(all_types[i], all_types[k], true);
+      }
+    }
+  }
+}
+
+static void places(void **state) {
+  SKIP_IF_ABSENT();
+  static const enum plan_type types[6] = {PLAN_F32, PLAN_F16, PLAN_F64,
+                                          PLAN_I64, PLAN_U8,  PLAN_BOOL};
+  for (uint32_t round = 0; round < ROUNDS; round++) {
+    for (int i = 0; i < 6; i++) {
+      check_gather_places(types[i], round);
+      check_scatter(types[i], round);
+      check_trilu(types[i], round);
+    }
+  }
+}
+
+static void orders_and_running_sums(void **state) {
+  SKIP_IF_ABSENT();
+  static const enum plan_type types[5] = {PLAN_F32, PLAN_F16, PLAN_F64, PLAN_I32, PLAN_I64};
+  for (uint32_t round = 0; round < ROUNDS; round++) {
+    for (int i = 0; i < 5; i++) {
+      check_order(types[i], round);
+    }
+  }
+}
+
+static void recurrent_operations(void **state) {
+  /* One block and clusters of 2, 4 and 8; units that don't divide; R kept and read anew; one
+   * sequence a block and several. */
+  static const struct recurrent_case cases[] = {
+      {1, 1, 128, 128, PLAN_FORWARD},     {8, 1, 128, 128, PLAN_FORWARD},
+      {5, 3, 7, 5, PLAN_BIDIRECTIONAL},   {6, 2, 20, 33, PLAN_REVERSE},
+      {9, 4, 16, 70, PLAN_BIDIRECTIONAL}, {3, 2, 40, 200, PLAN_BIDIRECTIONAL},
+      {7, 19, 24, 129, PLAN_FORWARD},     {6, 10, 32, 130, PLAN_BIDIRECTIONAL},
+      {5, 2, 64, 300, PLAN_REVERSE},      {2, 33, 8, 64, PLAN_REVERSE}};
+  static const enum plan_op_kind kinds[3] = {PLAN_OP_LSTM, PLAN_OP_GRU, PLAN_OP_RNN};
+  SKIP_IF_ABSENT();
+  for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (uint32_t k = 0; k < 3; k++) {
+      for (uint32_t round = 2 * i; round < 2 * i + 2; round++) {
+        check_recurrent(kinds[k], PLAN_F32, PLAN_FP32, &cases[i], round);
+        check_recurrent(kinds[k], PLAN_F32, PLAN_TF32, &cases[i], round);
+        check_recurrent(kinds[k], PLAN_F16, PLAN_FP16, &cases[i], round);
+      }
+      check_recurrent(kinds[k], PLAN_F64, PLAN_FP32, &cases[i], i);
+    }
+  }
+}
+
 static int open_bench(void **state) {
   (void)state;
   prng_init(&bench.prng, 29, 0);
@@ -609,10 +1006,18 @@ static int close_bench(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(convolutions), cmocka_unit_test(products),
-                                     cmocka_unit_test(pools),        cmocka_unit_test(pointwise),
-                                     cmocka_unit_test(reductions),   cmocka_unit_test(rows),
-                                     cmocka_unit_test(resizes),      cmocka_unit_test(moves)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(convolutions),
+                                     cmocka_unit_test(products),
+                                     cmocka_unit_test(pools),
+                                     cmocka_unit_test(pointwise),
+                                     cmocka_unit_test(reductions),
+                                     cmocka_unit_test(rows),
+                                     cmocka_unit_test(resizes),
+                                     cmocka_unit_test(moves),
+                                     cmocka_unit_test(functions_of_every_type),
+                                     cmocka_unit_test(places),
+                                     cmocka_unit_test(orders_and_running_sums),
+                                     cmocka_unit_test(recurrent_operations)};
   return cmocka_run_group_tests(tests, open_bench, close_bench);
 }
 
