@@ -471,17 +471,25 @@ static bool use(const struct emit *emit, const struct plan_op *op, struct entry 
 
 /* If reordering and convolving in one is faster than one after the other, do that. */
 static void prefer_stem(const struct emit *emit, uint32_t op_index, struct choice *choices) {
-  const uint32_t source = emit_stem_source(emit, op_index);
-  if (source == PLAN_NONE) {
+  uint32_t sources[EMIT_STEM_SOURCES];
+  const uint32_t count = emit_stem_sources(emit, op_index, sources);
+  if (count == 0) {
     return;
   }
-  const struct choice stem = {.form = CHOICE_STEM, .source = source};
+  const struct choice stem = {.form = CHOICE_STEM, .source = sources[count - 1]};
   const float together = try_once(emit, op_index, &stem) ? measure(emit, op_index, &stem) : -1.0F;
-  const float first =
-      try_once(emit, op_index, &choices[op_index]) ? measure(emit, source, NULL) : -1.0F;
-  const float second = measure(emit, op_index, &choices[op_index]);
-  if (together >= 0.0F && (first < 0.0F || second < 0.0F || together < first + second)) {
-    choices[source].form = CHOICE_SKIPPED;
+  bool is_comparable = try_once(emit, op_index, &choices[op_index]);
+  float apart = measure(emit, op_index, &choices[op_index]);
+  is_comparable = is_comparable && apart >= 0.0F;
+  for (uint32_t i = 0; i < count; i++) {
+    const float ms = measure(emit, sources[i], NULL);
+    is_comparable = is_comparable && ms >= 0.0F;
+    apart += ms;
+  }
+  if (together >= 0.0F && (!is_comparable || together < apart)) {
+    for (uint32_t i = 0; i < count; i++) {
+      choices[sources[i]].form = CHOICE_SKIPPED;
+    }
     choices[op_index] = stem;
   }
 }

@@ -23,7 +23,7 @@ enum choice_form {
   CHOICE_PRODUCT,           /* cuBLASLt, all in one */
   CHOICE_PRODUCT_BARE,      /* cuBLASLt, then the epilogue's kernel */
   CHOICE_CONVOLUTION_ASIDE, /* the same, from scratch memory, where the sum went */
-  CHOICE_STEM,              /* emit_stem(), which also does what `source` would */
+  CHOICE_STEM,              /* emit_stem(), which also does what `source` and those behind would */
   CHOICE_SKIPPED,           /* nothing: CHOICE_STEM reads what this would reorder */
   CHOICE_FORMS_END,
 };

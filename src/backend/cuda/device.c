@@ -43,6 +43,8 @@ static enum err take_area(struct device *device, struct device_area *area,
   TRY(device,
       library->driver.cuMemAlloc(&area->workspace, device->workspace_bytes + DEVICE_SCRATCH_BYTES),
       "memory for the workspace; lower workspace_pool_size");
+  TRY(device, library->driver.cuMemAlloc(&area->places, sizeof(struct kernel_places)),
+      "memory for addresses");
   TRY(device,
       library->driver.cuMemHostAlloc(&cell, sizeof(*area->cell),
                                      CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
@@ -258,6 +260,7 @@ static void give_area(const struct library *library, struct device_area *area) {
   library->driver.cuMemFree(area->input);
   library->driver.cuMemFree(area->output);
   library->driver.cuMemFree(area->workspace);
+  library->driver.cuMemFree(area->places);
   library->driver.cuMemFreeHost(area->cell);
 }
 

@@ -20,6 +20,7 @@
 
 #define DEVICE_KERNEL_MAP(X)                                                                       \
   X(graph_begin)                                                                                   \
+  X(graph_copy_in)                                                                                 \
   X(graph_copy_out)                                                                                \
   X(graph_end)                                                                                     \
   X(ping)                                                                                          \
@@ -87,6 +88,7 @@ struct device_area {
   CUdeviceptr input;
   CUdeviceptr output;
   CUdeviceptr workspace; /* workspace_bytes, then DEVICE_SCRATCH_BYTES */
+  CUdeviceptr places;    /* a struct kernel_places */
   struct kernel_cell *cell;
   CUdeviceptr cell_address;
 };

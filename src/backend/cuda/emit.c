@@ -168,22 +168,50 @@ static uint64_t rounded(uint64_t bytes) {
   return (bytes + 15) / 16 * 16;
 }
 
-static CUresult emit_begin(const struct emit *emit, const struct device_area *area) {
-  const struct kernel_frame frame = {
-      .cell = area->cell_address, .fixed = area->input, .bytes = rounded(emit->batch->input_bytes)};
-  const uint64_t blocks = frame.bytes / 16 / FRAME_THREADS + 1;
+static CUresult emit_copy(const struct emit *emit, enum device_kernel kernel,
+                          const struct kernel_frame *frame) {
+  const uint64_t blocks = frame->bytes / 16 / FRAME_THREADS + 1;
   const uint64_t most = emit->device->multiprocessors;
-  return device_launch(emit->device, KERNEL_graph_begin, emit->stream,
-                       (uint32_t)(blocks < most ? blocks : most), FRAME_THREADS, &frame);
+  return device_launch(emit->device, kernel, emit->stream,
+                       (uint32_t)(blocks < most ? blocks : most), FRAME_THREADS, frame);
+}
+
+/* Whether nobody but CHOICE_STEM, which can read them in the io slot, needs the inputs. */
+static bool leaves_inputs(const struct emit *emit) {
+  const struct plan_batch *batch = emit->batch;
+  for (uint32_t i = 0; i < batch->ops_count; i++) {
+    const struct plan_op *op = &batch->ops[i];
+    for (uint32_t k = 0; k < op->inputs_count; k++) {
+      const uint32_t input = op->inputs[k];
+      if (input != PLAN_NONE && emit->choices[i].form != CHOICE_SKIPPED &&
+          batch->buffers[batch->tensors[input].buffer].place == PLAN_INPUT) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+/* Two nodes: the first alone reads the cell over the bus. */
+static CUresult emit_begin(const struct emit *emit, const struct device_area *area) {
+  const struct kernel_frame frame = {.cell = area->cell_address,
+                                     .places = area->places,
+                                     .fixed = area->input,
+                                     .bytes = rounded(emit->batch->input_bytes)};
+  const CUresult result =
+      device_launch(emit->device, KERNEL_graph_begin, emit->stream, 1, 1, &frame);
+  return result != CUDA_SUCCESS || emit->slot_places != 0
+             ? result
+             : emit_copy(emit, KERNEL_graph_copy_in, &frame);
 }
 
 static CUresult emit_end(const struct emit *emit, const struct device_area *area) {
   struct kernel_frame frame = {.cell = area->cell_address,
+                               .places = area->places,
                                .fixed = area->output,
                                .bytes = rounded(emit->batch->output_bytes)};
   if (frame.bytes > END_BYTES_MAX) {
-    const CUresult result = device_launch(emit->device, KERNEL_graph_copy_out, emit->stream,
-                                          emit->device->multiprocessors, FRAME_THREADS, &frame);
+    const CUresult result = emit_copy(emit, KERNEL_graph_copy_out, &frame);
     if (result != CUDA_SUCCESS) {
       return result;
     }
@@ -192,8 +220,11 @@ static CUresult emit_end(const struct emit *emit, const struct device_area *area
   return device_launch(emit->device, KERNEL_graph_end, emit->stream, 1, FRAME_THREADS, &frame);
 }
 
-enum err emit_program(const struct emit *emit, const struct device_area *area,
+enum err emit_program(const struct emit *outer, const struct device_area *area,
                       struct error_text *ret_error) {
+  struct emit inner = *outer;
+  inner.slot_places = leaves_inputs(outer) ? area->places : 0;
+  const struct emit *emit = &inner;
   CUresult result = emit_begin(emit, area);
   for (uint32_t i = 0; i < emit->batch->ops_count && result == CUDA_SUCCESS; i++) {
     result = emit_op(emit, i);

@@ -23,6 +23,7 @@ struct emit {
   const struct plan_batch *batch;
   CUdeviceptr places[PLAN_WORKSPACE + 1]; /* by enum plan_place */
   CUdeviceptr scratch;                    /* DEVICE_SCRATCH_BYTES */
+  CUdeviceptr slot_places;                /* 0, or inputs are read from the io slot (see emit.c) */
   const struct choice *choices;           /* one per operation */
 };
 
@@ -32,9 +33,10 @@ void emit_init(struct emit *emit, const struct device *device, CUstream stream,
                const struct device_area *area, CUdeviceptr weights, const struct choice *choices);
 
 /* All operations in order, and around them the frame of every graph: inputs out of the io slot that
- * the area's cell names, outputs into it, and the two time stamps. ERR_UNSUPPORTED, ERR_IO:
+ * the area's cell names (or read there, see `slot_places`), outputs into it, and the two time
+ * stamps. ERR_UNSUPPORTED, ERR_IO:
  * `ret_error` names the operation. */
-MUST_USE enum err emit_program(const struct emit *emit, const struct device_area *area,
+MUST_USE enum err emit_program(const struct emit *outer, const struct device_area *area,
                                struct error_text *ret_error);
 
 /* One of them alone. */
@@ -87,9 +89,11 @@ CUresult emit_pool(const struct emit *emit, const struct plan_op *op);
 CUresult emit_resize(const struct emit *emit, const struct plan_op *op);
 /* A convolution, transposed or not, by this backend's own kernels. */
 CUresult emit_own_conv(const struct emit *emit, const struct plan_op *op);
-/* If the convolution `op_index` can read the image that an operation before it only reorders, and
- * nobody else needs the reordered one: that operation; else PLAN_NONE. */
-uint32_t emit_stem_source(const struct emit *emit, uint32_t op_index);
+/* If the convolution `op_index` can read the request's image itself, which operations before it
+ * only reorder, for nobody else: these operations, the last one first; returns how many, else 0. */
+enum { EMIT_STEM_SOURCES = 2 };
+uint32_t emit_stem_sources(const struct emit *emit, uint32_t op_index,
+                           uint32_t ret_sources[EMIT_STEM_SOURCES]);
 /* That convolution, from the image that operation `source` reads. */
 CUresult emit_stem(const struct emit *emit, const struct plan_op *op, uint32_t source);
 /* Whether emit_own_conv() has a kernel that is made for it. */

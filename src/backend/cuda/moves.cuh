@@ -13,53 +13,43 @@ __device__ inline void copy_bytes(uint64_t to, uint64_t from, uint64_t bytes) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(1024) graph_begin(const kernel_frame p) {
+/* One thread. */
+extern "C" __global__ void graph_begin(const kernel_frame p) {
   volatile kernel_cell *cell = (volatile kernel_cell *)p.cell;
-  if (blockIdx.x == 0 && threadIdx.x == 0) {
-    cell->begin_ns = device_now_ns();
-  }
-  __shared__ uint64_t from;
-  if (threadIdx.x == 0) {
-    from = cell->input_address;
-  }
-  __syncthreads();
-  copy_bytes(p.fixed, from, p.bytes);
+  cell->begin_ns = device_now_ns();
+  kernel_places *places = (kernel_places *)p.places;
+  places->input_address = cell->input_address;
+  places->output_address = cell->output_address;
+  places->sequence = cell->sequence;
 }
 
-__device__ inline void finish(volatile kernel_cell *cell) {
-  const uint32_t sequence = cell->sequence;
+extern "C" __global__ void __launch_bounds__(1024) graph_copy_in(const kernel_frame p) {
+  copy_bytes(p.fixed, ((const kernel_places *)p.places)->input_address, p.bytes);
+}
+
+extern "C" __global__ void __launch_bounds__(1024) graph_copy_out(const kernel_frame p) {
+  copy_bytes(((const kernel_places *)p.places)->output_address, p.fixed, p.bytes);
+}
+
+__device__ inline void finish(volatile kernel_cell *cell, uint32_t sequence) {
   cell->end_ns = device_now_ns();
   __threadfence_system();
   cell->is_done = sequence;
 }
 
-extern "C" __global__ void __launch_bounds__(1024) graph_copy_out(const kernel_frame p) {
-  volatile kernel_cell *cell = (volatile kernel_cell *)p.cell;
-  __shared__ uint64_t to;
-  if (threadIdx.x == 0) {
-    to = cell->output_address;
-  }
-  __syncthreads();
-  copy_bytes(to, p.fixed, p.bytes);
-}
-
 /* One block. */
 extern "C" __global__ void __launch_bounds__(1024) graph_end(const kernel_frame p) {
-  volatile kernel_cell *cell = (volatile kernel_cell *)p.cell;
-  __shared__ uint64_t to;
-  if (threadIdx.x == 0) {
-    to = cell->output_address;
-  }
-  __syncthreads();
-  copy_bytes(to, p.fixed, p.bytes);
+  const kernel_places *places = (const kernel_places *)p.places;
+  copy_bytes(places->output_address, p.fixed, p.bytes);
   __syncthreads();
   if (threadIdx.x == 0) {
-    finish(cell);
+    finish((volatile kernel_cell *)p.cell, places->sequence);
   }
 }
 
 extern "C" __global__ void ping(const kernel_ping p) {
-  finish((volatile kernel_cell *)p.cell);
+  volatile kernel_cell *cell = (volatile kernel_cell *)p.cell;
+  finish(cell, cell->sequence);
 }
 
 /* Numbers in [0, 1), which no timing of a kernel is flattered by. */
