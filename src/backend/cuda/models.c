@@ -240,17 +240,63 @@ static enum err time_program(const struct emit *emit, bool is_cold, struct durat
   return ERR_OK;
 }
 
-/* A line per operation: what it takes alone, and how it runs. */
+/* The first `ops_count` operations in a graph of their own; negative: it failed. */
+static int64_t time_begin(const struct emit *emit, uint32_t ops_count) {
+  struct plan_batch begin = *emit->batch;
+  begin.ops_count = ops_count;
+  struct emit part = *emit;
+  part.batch = &begin;
+  struct duration execute = DURATION_ZERO;
+  struct error_text error;
+  return time_program(&part, false, &execute, &error) == ERR_OK ? execute.ns : -1;
+}
+
+/* Bytes that an operation must move at least: each tensor once. */
+static uint64_t bytes_of(const struct emit *emit, const struct plan_op *op) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < op->inputs_count + op->outputs_count; i++) {
+    const uint32_t tensor =
+        i < op->inputs_count ? op->inputs[i] : op->outputs[i - op->inputs_count];
+    if (tensor != PLAN_NONE) {
+      const struct plan_tensor *t = emit_tensor(emit, tensor);
+      bytes += plan_tensor_elements(t) * plan_type_bytes(t->type);
+    }
+  }
+  return bytes;
+}
+
+/* Multiplications and additions of a convolution or product, else 0. */
+static uint64_t work_of(const struct emit *emit, const struct plan_op *op) {
+  if (op->kind != PLAN_OP_CONV && op->kind != PLAN_OP_MATMUL) {
+    return 0;
+  }
+  const uint64_t outputs = plan_tensor_elements(emit_tensor(emit, op->outputs[0]));
+  const struct plan_tensor *w = emit_tensor(emit, op->inputs[1]);
+  const uint64_t terms = op->kind == PLAN_OP_CONV
+                             ? plan_tensor_elements(w) / w->dims[0]
+                             : w->dims[w->rank - (op->matmul.transpose_b ? 1 : 2)];
+  return 2 * outputs * terms;
+}
+
+/* A line per operation: how it runs, what it adds to the program's time and what it takes alone
+ * when repeated, and what it has to move and to compute. */
 static void report_operations(const struct models *models, const struct emit *emit) {
+  int64_t before = models->on_timed == NULL ? 0 : time_begin(emit, 0);
   for (uint32_t i = 0; models->on_timed != NULL && i < emit->batch->ops_count; i++) {
     const struct plan_op *op = &emit->batch->ops[i];
     const struct plan_tensor *out = emit_tensor(emit, op->outputs[0]);
-    char line[200];
-    snprintf(line, sizeof(line), "%.40s batch %u op %u %s form %d: %.2f us, %ux%ux%ux%u %.60s",
+    const int64_t with = time_begin(emit, i + 1);
+    char line[240];
+    snprintf(line, sizeof(line),
+             "%.40s batch %u op %u %s form %d: adds %.2f us, alone %.2f us, %.3f MB, %.3f GFLOP, "
+             "%ux%ux%ux%u %.60s",
              emit->plan->name, emit->batch->batch_size, i, plan_op_kind_text(op->kind),
-             (int)emit->choices[i].form, (double)choice_time(emit, i) / 1e3, out->dims[0],
-             out->dims[1], out->dims[2], out->dims[3], op->name);
+             (int)emit->choices[i].form, (double)(with - before) / 1e3,
+             (double)choice_time(emit, i) / 1e3, (double)bytes_of(emit, op) / 1e6,
+             (double)work_of(emit, op) / 1e9, out->dims[0], out->dims[1], out->dims[2],
+             out->dims[3], op->name);
     models->on_timed(models->on_timed_user, line);
+    before = with;
   }
 }
 
