@@ -208,8 +208,8 @@ static double tolerance_of(const struct subject *s, const struct plan_tensor *ou
   return s->plan.precision == PLAN_FP16 ? 2e-2 : s->plan.precision == PLAN_TF32 ? 5e-3 : 1e-3;
 }
 
-static void compare(const struct subject *s, uint32_t tensor, const unsigned char *expected,
-                    const unsigned char *after, const char *what) {
+static void compare_tensor(const struct subject *s, uint32_t tensor, const unsigned char *expected,
+                           const unsigned char *actual, const char *what) {
   const struct plan_tensor *out = &s->tensors[tensor];
   const uint64_t at = s->buffers[out->buffer].offset_bytes;
   const uint64_t count = plan_tensor_elements(out);
@@ -217,7 +217,7 @@ static void compare(const struct subject *s, uint32_t tensor, const unsigned cha
   double worst = 0.0;
   for (uint64_t i = 0; i < count; i++) {
     const double a = element(out, expected + at, i);
-    const double b = element(out, after + at, i);
+    const double b = element(out, actual + at, i);
     if (!(isnan(a) && isnan(b)) && !(isinf(a) && isinf(b) && signbit(a) == signbit(b))) {
       largest = isfinite(a) ? fmax(largest, fabs(a)) : largest;
       const double error = fabs(a - b);
@@ -231,7 +231,17 @@ static void compare(const struct subject *s, uint32_t tensor, const unsigned cha
   }
 }
 
-static void check(struct subject *s, const char *what) {
+/* The outputs in `actual` with those in `expected`, each all of the subject's memory. */
+static void compare(const struct subject *s, const unsigned char *expected,
+                    const unsigned char *actual, const char *what) {
+  for (uint32_t i = 0; i < s->op.outputs_count; i++) {
+    if (s->outputs[i] != PLAN_NONE) {
+      compare_tensor(s, s->outputs[i], expected, actual, what);
+    }
+  }
+}
+
+static void finish_batch(struct subject *s) {
   s->batch.batch_size = 1;
   s->batch.buffers_count = s->count;
   s->batch.tensors_count = s->count;
@@ -239,6 +249,10 @@ static void check(struct subject *s, const char *what) {
   s->batch.buffers = s->buffers;
   s->batch.tensors = s->tensors;
   s->batch.ops = &s->op;
+}
+
+static void check(struct subject *s, const char *what) {
+  finish_batch(s);
   unsigned char *expected = test_memory_take(s->batch.workspace_bytes);
   unsigned char *before = test_memory_take(s->batch.workspace_bytes);
   unsigned char *after = test_memory_take(s->batch.workspace_bytes);
@@ -255,11 +269,7 @@ static void check(struct subject *s, const char *what) {
   memcpy(expected, before, s->batch.workspace_bytes);
   run_reference(s, expected);
   run_device(s, before, after);
-  for (uint32_t i = 0; i < s->op.outputs_count; i++) {
-    if (s->outputs[i] != PLAN_NONE) {
-      compare(s, s->outputs[i], expected, after, what);
-    }
-  }
+  compare(s, expected, after, what);
   free(expected);
   free(before);
   free(after);
@@ -321,6 +331,100 @@ static void check_conv(enum plan_precision precision, uint32_t round) {
                                  .residual_last = draw(0, 3) == 0,
                                  .activation = draw_activation()};
   check(&s, what);
+}
+
+static struct plan_op reordering(struct subject *s, uint32_t index, uint32_t *from, uint32_t *to) {
+  const bool is_cast = s->tensors[*from].type != s->tensors[*to].type;
+  s->steps[index] = (struct plan_step){.scalar = is_cast ? PLAN_S_CAST : PLAN_S_COPY,
+                                       .type = s->tensors[*to].type,
+                                       .a = {.kind = PLAN_OPERAND_INPUT}};
+  return (struct plan_op){.kind = PLAN_OP_POINTWISE,
+                          .inputs = from,
+                          .inputs_count = 1,
+                          .outputs = to,
+                          .outputs_count = 1,
+                          .pointwise = {.steps_count = 1, .steps = &s->steps[index]}};
+}
+
+/* What the first convolution of a network answers that reads the request's image itself. */
+static void check_stem(enum plan_precision precision, uint32_t round) {
+  struct subject s;
+  subject_init(&s, PLAN_OP_CONV, precision);
+  const enum plan_type type = type_of(precision);
+  const uint32_t kernel = draw(1, 3) * 2 + 1;
+  const uint32_t pad = draw(0, kernel / 2);
+  const uint32_t out = draw(1, 12) * 8;
+  const uint32_t from[4] = {draw(1, 3), draw(1, 4), draw(20, 60), draw(20, 60)};
+  const uint32_t dims_to[4] = {from[0], out, (from[2] + 2 * pad - kernel) / 2 + 1,
+                               (from[3] + 2 * pad - kernel) / 2 + 1};
+  uint32_t values[3] = {add(&s, PLAN_F32, PLAN_ROW_MAJOR, 4, from)};
+  s.buffers[0].place = PLAN_INPUT;
+  uint32_t moves_count = 0;
+  struct plan_op ops[3];
+  if (precision == PLAN_FP16 && round % 3 > 0) { /* cast and moved one after the other */
+    values[1] = add(&s, type, PLAN_ROW_MAJOR, 4, from);
+    ops[0] = reordering(&s, 0, &values[0], &values[1]);
+    moves_count = 1;
+  }
+  add_input(&s, type, PLAN_CHANNELS_LAST, 4, from);
+  values[moves_count + 1] = s.inputs[0];
+  ops[moves_count] = reordering(&s, moves_count, &values[moves_count], &values[moves_count + 1]);
+  moves_count++;
+  add_input(&s, type, PLAN_CHANNELS_LAST, 4, (uint32_t[]){out, from[1], kernel, kernel});
+  add_input(&s, type, PLAN_ROW_MAJOR, 1, (uint32_t[]){out});
+  add_output(&s, type, PLAN_CHANNELS_LAST, 4, dims_to);
+  s.op.conv = (struct plan_conv){.spatial = 2,
+                                 .groups = 1,
+                                 .strides = {2, 2},
+                                 .dilations = {1, 1},
+                                 .pads_before = {pad, pad},
+                                 .pads_after = {pad, pad},
+                                 .activation = draw_activation()};
+  finish_batch(&s);
+  ops[moves_count] = s.op;
+  s.batch.ops = ops;
+  s.batch.ops_count = moves_count + 1;
+
+  unsigned char *memory = test_memory_take(s.batch.workspace_bytes);
+  unsigned char *answer = test_memory_take(s.batch.workspace_bytes);
+  for (uint32_t i = 0; i < s.count; i++) {
+    fill(&s, i, memory + s.buffers[i].offset_bytes);
+  }
+  for (uint32_t i = 0; i <= moves_count; i++) {
+    s.op = ops[i];
+    run_reference(&s, memory);
+  }
+  struct device *device = bench.device;
+  const struct library *library = &bench.library;
+  struct emit emit;
+  emit_init(&emit, device, device->stream, &s.plan, &s.batch, &device->bench, 0, NULL);
+  const struct kernel_places places = {.input_address = device->bench.input};
+  emit.slot_places = round % 2 == 0 ? 0 : device->bench.places;
+  uint32_t sources[EMIT_STEM_SOURCES];
+  const uint32_t count = emit_stem_sources(&emit, moves_count, sources);
+  assert_int_equal(count, precision == PLAN_FP32 ? 0 : moves_count);
+  if (count > 0) {
+    assert_int_equal(sources[count - 1], 0);
+    const CUdeviceptr at = device->bench.workspace;
+    library->driver.cuMemcpyHtoDAsync(at, memory, s.batch.workspace_bytes, device->stream);
+    library->driver.cuMemcpyHtoDAsync(device->bench.input, memory, s.buffers[0].bytes,
+                                      device->stream);
+    library->driver.cuMemcpyHtoDAsync(device->bench.places, &places, sizeof(places),
+                                      device->stream);
+    /* What is never written must show, and what it reorders must not be read. */
+    const struct plan_buffer *hidden[2] = {&s.buffers[s.outputs[0]], &s.buffers[s.inputs[0]]};
+    memset(answer, 0x7f, s.batch.workspace_bytes);
+    for (int i = 0; i < 2; i++) {
+      library->driver.cuMemcpyHtoDAsync(at + hidden[i]->offset_bytes, answer, hidden[i]->bytes,
+                                        device->stream);
+    }
+    assert_int_equal(emit_stem(&emit, &ops[moves_count], sources[count - 1]), CUDA_SUCCESS);
+    library->driver.cuMemcpyDtoHAsync(answer, at, s.batch.workspace_bytes, device->stream);
+    assert_int_equal(library->driver.cuStreamSynchronize(device->stream), CUDA_SUCCESS);
+    compare(&s, memory, answer, "stem");
+  }
+  free(memory);
+  free(answer);
 }
 
 /* Few channels are for our own kernel, many also for cuDNN. */
@@ -872,6 +976,10 @@ static void convolutions(void **state) {
   IN_EACH_PRECISION(check_conv(precision, round); check_conv_transpose(precision, round))
 }
 
+static void stems(void **state) {
+  IN_EACH_PRECISION(check_stem(precision, round))
+}
+
 static void products(void **state) {
   IN_EACH_PRECISION(check_matmul(precision, round))
 }
@@ -1007,6 +1115,7 @@ static int close_bench(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(convolutions),
+                                     cmocka_unit_test(stems),
                                      cmocka_unit_test(products),
                                      cmocka_unit_test(pools),
                                      cmocka_unit_test(pointwise),
