@@ -142,15 +142,13 @@ __device__ inline void stem_take_filters(const kernel_stem &p, uint32_t first_fi
 #pragma unroll
     for (uint32_t k = 0; k < ELEMENTS; k++) {
       const uint32_t filter = first_filter + stem_filter_of(lane, pair * 2 + k / A_REGISTER / 2);
-      const uint32_t at =
-          step * stem_traits<T>::DEPTH +
-          stem_traits<T>::position(lane, k / A_REGISTER % 2, k % A_REGISTER);
+      const uint32_t at = step * stem_traits<T>::DEPTH +
+                          stem_traits<T>::position(lane, k / A_REGISTER % 2, k % A_REGISTER);
       const bool is_there = filter < p.filters_count && at < run;
       operands[i * ELEMENTS + k] = stem_traits<T>::element(
-          is_there
-              ? (float)__ldg((const T *)p.filters + ((uint64_t)filter * p.kernel[0] + row) * run +
-                             at)
-              : 0.0f);
+          is_there ? (float)__ldg((const T *)p.filters +
+                                  ((uint64_t)filter * p.kernel[0] + row) * run + at)
+                   : 0.0f);
     }
   }
 }
@@ -195,8 +193,8 @@ template <typename T> __device__ inline void stem_run(const kernel_stem &p) {
   float bias[8];
 #pragma unroll
   for (int k = 0; k < 8; k++) {
-    bias[k] = p.bias != 0 && filter + k < p.filters_count ? (float)((const T *)p.bias)[filter + k]
-                                                          : 0.0f;
+    bias[k] =
+        p.bias != 0 && filter + k < p.filters_count ? (float)((const T *)p.bias)[filter + k] : 0.0f;
   }
   const uint4 *its = (const uint4 *)operands + half * (STEM_PAIRS / 2) * 32 + lane;
   for (uint32_t index = blockIdx.x; index < p.places_count; index += gridDim.x) {
@@ -210,8 +208,8 @@ template <typename T> __device__ inline void stem_run(const kernel_stem &p) {
       sums[i / 16][i / 4 % 4][i % 4] = 0.0f;
     }
     for (int row = 0; row < p.kernel[0]; row++) {
-      const T *top = image + (line * p.stride[0] + row) * p.pitch +
-                     lane / 4 * STEM_STEP * p.channels;
+      const T *top =
+          image + (line * p.stride[0] + row) * p.pitch + lane / 4 * STEM_STEP * p.channels;
       const uint4 *operand = its + row * p.steps * STEM_PAIRS * 32;
 #pragma unroll 3
       for (uint32_t step = 0; step < p.steps; step++) {
