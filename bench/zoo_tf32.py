@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far any right computation in tf32 takes a zoo model's answer, without a GPU.
 
-    zoo_tf32.py [NAME...]
+    zoo_tf32.py [NAME | FILE.onnx:1x3x160x160 ...]
 
 Both operands of every convolution and product are rounded to tf32's ten bits of mantissa, and the
 rest is left to ONNX Runtime in single precision. A line a model: the distance from the answer that
@@ -87,9 +87,25 @@ def run(model, picture):
     return session.run(None, picture)[0].astype(np.float64)
 
 
+def take(name):
+    """A model of the zoo, or a file with one input of the shape behind its colon."""
+    if ":" not in name:
+        return registry.build(name)
+    path, shape = name.rsplit(":", 1)
+    model = onnx.load(path)
+    for node in [node for node in model.graph.node if node.op_type == "Constant"]:
+        if node.attribute[0].name == "value":
+            array = numpy_helper.to_array(node.attribute[0].t)
+            model.graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
+            model.graph.node.remove(node)
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, shape.split("x")):
+        dim.dim_value = int(size)
+    return model
+
+
 def main():
     for name in sys.argv[1:] or registry.SEED:
-        model = registry.build(name)
+        model = take(name)
         fold(model.graph)
         random = np.random.default_rng(1)
         shapes = {
