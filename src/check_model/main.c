@@ -380,7 +380,8 @@ static bool report(struct checked *checked) {
 
 /* ---- an answer ------------------------------------------------------------------------------- */
 
-/* The greatest of what looks like a classifier's scores. */
+/* The greatest of what looks like a classifier's scores; what is no number has no place among them,
+ * but is counted. */
 static void print_top(const struct checked *checked, const unsigned char *output) {
   const uint64_t count = checked->spec.output_bytes / sizeof(float);
   if (checked->spec.output_bytes % sizeof(float) != 0 || count < CLASSES_MIN) {
@@ -389,14 +390,23 @@ static void print_top(const struct checked *checked, const unsigned char *output
   float *scores = calloc(count, sizeof(*scores));
   CHECK(scores != NULL);
   memcpy(scores, output, count * sizeof(*scores));
+  uint64_t left = 0; /* numbers that were not printed yet */
+  for (uint64_t i = 0; i < count; i++) {
+    left += isnan(scores[i]) ? 0 : 1;
+  }
+  const uint64_t numbers = left;
   printf("  top %d        ", TOP);
-  for (int i = 0; i < TOP; i++) {
-    uint64_t best = 0;
-    for (uint64_t j = 1; j < count; j++) {
-      best = scores[j] > scores[best] ? j : best;
+  for (int i = 0; i < TOP && left > 0; i++, left--) {
+    uint64_t best = count;
+    for (uint64_t j = 0; j < count; j++) {
+      best = !isnan(scores[j]) && (best == count || scores[j] > scores[best]) ? j : best;
     }
     printf("%s%" PRIu64 " (%g)", i == 0 ? "" : ", ", best, (double)scores[best]);
-    scores[best] = -INFINITY;
+    scores[best] = NAN;
+  }
+  if (numbers < count) {
+    printf("%s%" PRIu64 " of %" PRIu64 " are no numbers (NaN)", numbers == 0 ? "" : "; ",
+           count - numbers, count);
   }
   printf("\n");
   free(scores);

@@ -134,13 +134,20 @@ static void print_top(const struct infer *infer) {
   float *scores = malloc(count * sizeof(*scores));
   CHECK(scores != NULL);
   memcpy(scores, infer->first, count * sizeof(*scores));
-  for (int i = 0; i < TOP; i++) {
-    uint32_t best = 0;
-    for (uint32_t j = 1; j < count; j++) {
-      best = scores[j] > scores[best] ? j : best;
+  uint32_t left = 0; /* numbers that were not printed yet */
+  for (uint32_t i = 0; i < count; i++) {
+    left += isnan(scores[i]) ? 0 : 1;
+  }
+  if (left < count) {
+    log_warning("%u of the answer's %u scores are no numbers (NaN)", count - left, count);
+  }
+  for (int i = 0; i < TOP && left > 0; i++, left--) {
+    uint32_t best = count;
+    for (uint32_t j = 0; j < count; j++) {
+      best = !isnan(scores[j]) && (best == count || scores[j] > scores[best]) ? j : best;
     }
     log_info("Top %d: class %u (%g)", i + 1, best, (double)scores[best]);
-    scores[best] = -INFINITY;
+    scores[best] = NAN;
   }
   free(scores);
 }
