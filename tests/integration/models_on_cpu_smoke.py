@@ -8,10 +8,12 @@ import re
 import signal
 import sys
 import threading
+import time
 
 import numpy as np
 
-from cluster import ACTION_EVICT, ACTION_LOAD, RESULT_SUCCESS, CpuCluster, check, run
+from cluster import (ACTION_EVICT, ACTION_INFER, ACTION_LOAD, RESULT_SUCCESS, CpuCluster, Telemetry,
+                     check, run)
 from compiled_model import CompiledModel
 from wire import Peer
 
@@ -131,6 +133,43 @@ def more_models_than_pages(new_cluster):
           f' {len(telemetry.of(ACTION_EVICT))} EVICTs')
 
 
+def worker_killed(new_cluster):
+    """One of two ends in the middle of executions; what it had is answered rightly, and it comes back."""
+    cluster = new_cluster(workers=2, worker_options=('--gpus', 1, '--pages', PAGES))
+    models = [Model(cluster.folder, f'model{i}', width, i) for i, width in enumerate(WIDTHS)]
+    cluster.start_all()
+    with Peer(cluster.controller_address) as peer:
+        for model in models:
+            model.load(peer)
+    wrong = []
+    threads = [threading.Thread(target=ask_at_random,
+                                args=(cluster.controller_address, models, seed, wrong))
+               for seed in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    busy = cluster.wait_for_telemetry(lambda telemetry: telemetry.of(ACTION_INFER), 'an execution')
+    victim = int(busy.of(ACTION_INFER)[-1].worker_id)
+    cluster.workers[victim].kill()
+    cluster.wait_lost(victim)
+    cluster.start_worker(victim)
+    for thread in threads:
+        thread.join()
+    check(not wrong, f'{len(wrong)} wrong answers, first: {wrong[:1]}')
+    cluster.wait_up(victim, count=2)
+    back_ns = time.time_ns()
+    generator = np.random.default_rng(1)
+    with Peer(cluster.controller_address) as peer:
+        while not any(row.t > back_ns and row.status == 0
+                      for row in Telemetry(cluster.telemetry_folder, is_growing=True)
+                      .of(ACTION_INFER, victim)):
+            wrong += [text for model in models if (text := model.ask(peer, generator))]
+            check(not wrong, f'{wrong[:1]}')
+    telemetry = cluster.stop()
+    telemetry.check_actions()
+    check(all(row.result == RESULT_SUCCESS for row in telemetry.requests), 'a request failed')
+    print(f'{len(telemetry.requests)} requests, all served, though one of two workers was killed')
+
+
 def asked_by_client(new_cluster):
     """`client ADDRESS infer`: its totals, also when it is told to end before it has them all."""
     cluster = new_cluster(workers=1)
@@ -150,4 +189,4 @@ def asked_by_client(new_cluster):
 
 
 if __name__ == '__main__':
-    run([more_models_than_pages, asked_by_client], CpuCluster)
+    run([more_models_than_pages, worker_killed, asked_by_client], CpuCluster)
