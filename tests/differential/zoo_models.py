@@ -27,6 +27,8 @@ from zoo import build, registry  # noqa: E402
 
 QUICK = ("bert_small", "cifar_wideresnet16_10", "mobile_pose_mobilenetv3", "mobilenetv2_1.0", "vit_small")
 BATCHES = (1, 2)
+# Two inputs' answers differ by more than this of the greatest number; of the 72 models the least is 0.039 (resnest26).
+ALIVE_SHARE = 0.02
 WEIGHTS_SHARE = 0.03
 SEED = 1
 
@@ -72,7 +74,7 @@ def check_alive(outputs):
     for array in outputs:
         if not np.all(np.isfinite(array)) or np.std(array) == 0:
             raise Wrong("the answers are not finite, or constant")
-        if np.max(np.abs(array[0] - array[1])) < 1e-3 * np.max(np.abs(array)):
+        if np.max(np.abs(array[0] - array[1])) < ALIVE_SHARE * np.max(np.abs(array)):
             raise Wrong("the answer hardly depends on the input")
 
 
