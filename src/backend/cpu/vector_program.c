@@ -232,11 +232,44 @@ static inline __m256 exponential(__m256 x) {
 #define Z (c.at[v * c.step])
 #define TEST(kind) _mm256_and_ps(_mm256_cmp_ps(x, Y, kind), _mm256_set1_ps(1.0F))
 
+/* 1 where it holds, else 0. */
+static inline __attribute__((always_inline)) void run_test(const struct plan_step *step,
+                                                           uint32_t count, struct values a,
+                                                           struct values b, __m256 *out) {
+  switch (step->scalar) {
+  case PLAN_S_EQUAL:
+    if (step->type == PLAN_I32) {
+      ONE_BY_ONE(_mm256_and_ps(
+          _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_castps_si256(x), _mm256_castps_si256(Y))),
+          _mm256_set1_ps(1.0F)))
+    } else {
+      ONE_BY_ONE(TEST(_CMP_EQ_OQ))
+    }
+    break;
+  case PLAN_S_LESS:
+    ONE_BY_ONE(TEST(_CMP_LT_OQ))
+    break;
+  case PLAN_S_LESS_EQUAL:
+    ONE_BY_ONE(TEST(_CMP_LE_OQ))
+    break;
+  case PLAN_S_GREATER:
+    ONE_BY_ONE(TEST(_CMP_GT_OQ))
+    break;
+  default: /* PLAN_S_GREATER_EQUAL */
+    ONE_BY_ONE(TEST(_CMP_GE_OQ))
+    break;
+  }
+}
+
 static inline __attribute__((always_inline)) void run_step(const struct plan_step *step,
                                                            uint32_t count, struct values a,
                                                            struct values b, struct values c,
                                                            __m256 *out) {
   const __m256 minus = _mm256_set1_ps(-0.0F);
+  if (is_test(step->scalar)) {
+    run_test(step, count, a, b, out);
+    return;
+  }
   switch (step->scalar) {
   case PLAN_S_ADD:
     ONE_BY_ONE(_mm256_add_ps(x, Y))
@@ -291,27 +324,6 @@ static inline __attribute__((always_inline)) void run_step(const struct plan_ste
     break;
   case PLAN_S_ACTIVATION:
     ONE_BY_ONE(vectors_activate(&step->activation, x))
-    break;
-  case PLAN_S_EQUAL:
-    if (step->type == PLAN_I32) {
-      ONE_BY_ONE(_mm256_and_ps(
-          _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_castps_si256(x), _mm256_castps_si256(Y))),
-          _mm256_set1_ps(1.0F)))
-    } else {
-      ONE_BY_ONE(TEST(_CMP_EQ_OQ))
-    }
-    break;
-  case PLAN_S_LESS:
-    ONE_BY_ONE(TEST(_CMP_LT_OQ))
-    break;
-  case PLAN_S_LESS_EQUAL:
-    ONE_BY_ONE(TEST(_CMP_LE_OQ))
-    break;
-  case PLAN_S_GREATER:
-    ONE_BY_ONE(TEST(_CMP_GT_OQ))
-    break;
-  case PLAN_S_GREATER_EQUAL:
-    ONE_BY_ONE(TEST(_CMP_GE_OQ))
     break;
   default: /* COPY, and CAST of what is a float already */
     ONE_BY_ONE(x)
