@@ -298,12 +298,33 @@ static bool measure_paced(struct checked *checked, struct error_text *error) {
   return is_done;
 }
 
-/* What a package says that a spec does not; silent where there is none (an emulated model). */
-static void print_workspace(const struct checked *checked) {
+/* In the order in which their numbers lie in a file, as compile_model --print shows them. */
+static void print_ports(const struct plan_port *ports, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    const struct plan_port *port = &ports[i];
+    printf("    %s: %s", port->name, plan_type_text(port->type));
+    for (uint32_t j = 0; j < port->rank; j++) {
+      printf("%c%" PRIu32, j == 0 ? ' ' : 'x', port->dims[j]);
+    }
+    printf("%s, %" PRIu64 " bytes\n", port->batched ? " a request" : "", port->bytes_per_request);
+  }
+}
+
+/* The sums of the spec, and what a package says that a spec does not; where there is none (an
+ * emulated model) the sums alone. */
+static void print_sizes(const struct checked *checked) {
+  const struct model_spec *spec = &checked->spec;
   struct loaded_package package;
-  if (loader_open(checked->arguments.path, &package, NULL) != ERR_OK) {
+  const bool is_open = loader_open(checked->arguments.path, &package, NULL) == ERR_OK;
+  printf("  input         %" PRIu64 " bytes\n", spec->input_bytes);
+  if (is_open) {
+    print_ports(package.plan->inputs, package.plan->inputs_count);
+  }
+  printf("  output        %" PRIu64 " bytes\n", spec->output_bytes);
+  if (!is_open) {
     return;
   }
+  print_ports(package.plan->outputs, package.plan->outputs_count);
   for (uint32_t i = 0; i < package.plan->batch_kinds; i++) {
     const struct plan_batch *batch = &package.plan->batches[i];
     printf("  workspace b%-3u planned %" PRIu64 " bytes, %" PRIu64 " without sharing\n",
@@ -321,9 +342,7 @@ static void print_head(const struct checked *checked, const struct durations *lo
     return;
   }
   printf("%s on %s (%s)\n", spec->name, checked->gpu.name, checked->backend.ops->name);
-  printf("  input         %" PRIu64 " bytes\n  output        %" PRIu64 " bytes\n",
-         spec->input_bytes, spec->output_bytes);
-  print_workspace(checked);
+  print_sizes(checked);
   printf("  weights       %" PRIu64 " bytes in %u pages\n", spec->weights_bytes,
          spec->weights_pages);
   printf("  transfer      p50 %.3f ms, worst of %u %.3f ms, %.2f GB/s\n", percentile_ms(loads, 0.5),

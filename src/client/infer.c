@@ -335,16 +335,19 @@ static void on_give_up(uv_timer_t *timer) {
 /* ---- the command line ------------------------------------------------------------------------ */
 
 static void print_help(void) {
-  printf("Usage: client ADDRESS infer MODEL [options]\n"
-         "MODEL is the path of a compiled model on the workers.\n"
-         "  --input FILE          one input, as raw bytes (default: the controller makes one)\n"
-         "  --output FILE         where the answer's raw bytes go\n"
-         "  --copies N            how many instances of it, at most %d (default 1)\n"
-         "  --count N             how often it is asked, in turn over its instances (default 1)\n"
-         "  --concurrency N       how many requests are under way at once (default %d)\n"
-         "  --slo-ms MS           within what time (default 5000)\n"
-         "  --connect-timeout S   how long to wait for controller and model (default %d)\n",
-         COPIES_MAX, CONCURRENCY_DEFAULT, CLIENT_CONNECT_TIMEOUT_S);
+  printf(
+      "Usage: client ADDRESS infer MODEL [options]\n"
+      "MODEL is the path of a compiled model on the workers.\n"
+      "  --input FILE          one request's inputs, raw and without gaps, in the order, types "
+      "and\n"
+      "                        shapes that check_model lists (default: the controller makes them)\n"
+      "  --output FILE         where the answer's raw bytes go\n"
+      "  --copies N            how many instances of it, at most %d (default 1)\n"
+      "  --count N             how often it is asked, in turn over its instances (default 1)\n"
+      "  --concurrency N       how many requests are under way at once (default %d)\n"
+      "  --slo-ms MS           within what time (default 5000)\n"
+      "  --connect-timeout S   how long to wait for controller and model (default %d)\n",
+      COPIES_MAX, CONCURRENCY_DEFAULT, CLIENT_CONNECT_TIMEOUT_S);
 }
 
 static bool parse_number(const char *name, const char *text, double min, double max,

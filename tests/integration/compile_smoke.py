@@ -302,8 +302,22 @@ def folders_that_cannot_be(new_cluster):
     check(sorted(os.listdir(made)) == ['model.plan', 'model.weights'], f'{os.listdir(made)}')
 
 
+def shapes_for_an_input_file(new_cluster):
+    """check_model lists inputs and outputs as compile_model does: from that a user makes an input file."""
+    folder = new_cluster(workers=0).folder
+    path = write(folder, 'model.onnx', residual_block())
+    plan = compiled(path, '-o', f'{path}.package', '--print', '--batch', '1')
+    done, _ = call('check_model', f'{path}.package', '--backend', 'cpu', '--seconds', '1')
+    check(done.returncode == 0, f'check_model: {done.returncode}, {done.stderr}')
+    ports = [line.split(' ', 1)[1] for line in plan.splitlines() if line.startswith(('input ', 'output '))]
+    check(ports == ['x: float32 8x6x6 a request', 'y: float32 8x6x6 a request'], plan)
+    for one in ports:
+        check(f'    {one}, {8 * 6 * 6 * 4} bytes' in done.stdout.splitlines(), f'{one!r} is not in {done.stdout}')
+
+
 if __name__ == '__main__':
-    QUICK = [golden_plans, external_data, damaged_external_data, damaged_files, folders_that_cannot_be]
+    QUICK = [golden_plans, external_data, damaged_external_data, damaged_files, folders_that_cannot_be,
+             shapes_for_an_input_file]
     if sys.argv[1:] == ['--write-golden']:
         write_golden()
     else:
