@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "os/log.h"
 
@@ -127,7 +128,7 @@ static void print_help(void) {
       "DESCRIPTION\n"
       "  Run the controller of the specified TYPE.  It connects to all WORKERS, tries again when\n"
       "  one can't be reached or is lost, and serves clients.\n"
-      "TYPE\n");
+      "TYPE, in any case\n");
   for (size_t i = 0; i < TYPES_COUNT; i++) {
     printf("  %-9s %s%s\n", TYPES[i].name, TYPES[i].text,
            TYPES[i].parameters_count > 0 ? "  Options:" : "");
@@ -231,11 +232,20 @@ static bool apply_parameter(enum parameter_id id, const char *text, struct optio
 
 static const struct type *find_type(const char *name) {
   for (size_t i = 0; i < TYPES_COUNT; i++) {
-    if (strcmp(TYPES[i].name, name) == 0) {
+    if (strcasecmp(TYPES[i].name, name) == 0) {
       return &TYPES[i];
     }
   }
   return NULL;
+}
+
+static void report_no_type(const char *name) {
+  char names[256] = "";
+  for (size_t i = 0; i < TYPES_COUNT; i++) {
+    const size_t used = strlen(names);
+    snprintf(names + used, sizeof(names) - used, "%s%s", i == 0 ? "" : ", ", TYPES[i].name);
+  }
+  log_usage_error(PROGRAM, "TYPE: '%.40s' is not one of %s", name, names);
 }
 
 static bool parse_workers(const struct type *type, const char *text, struct options *options) {
@@ -267,10 +277,7 @@ static bool parse_positional(int count, char *const *words, struct options *opti
   }
   const struct type *type = find_type(words[0]);
   if (type == NULL) {
-    log_usage_error(PROGRAM,
-                    "TYPE: '%.40s' is not one of INFER4, PRICED, DEFERRED, CLIPPER, FIFO, "
-                    "DIRECT, ECHO, STRESS",
-                    words[0]);
+    report_no_type(words[0]);
     return false;
   }
   options->type = type->name;

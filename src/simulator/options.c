@@ -10,6 +10,7 @@
 
 #include "backend/emulated/emulated.h"
 #include "os/log.h"
+#include "simulator/policy_option.h"
 #include "workload/synthetic_day.h"
 
 /* How the text after an option becomes a field of struct options. */
@@ -50,7 +51,8 @@ static const struct setting SETTINGS[] = {
      "weights cache of a GPU in pages of 16 MiB (1376)"},
     {"profile", SETTING_TEXT, AT(profile), 0, 0, 0, "FILE",
      "durations of the models, a table; the built-in one has 64 models of a V100"},
-    {"policy", SETTING_POLICY, AT(policy), 0, 0, 0, "NAME", "the scheduler's policy (infer4)"},
+    {"policy", SETTING_POLICY, AT(policy), 0, 0, 0, "NAME",
+     "the scheduler's policy, one of those below (infer4)"},
     {"schedule-ahead", SETTING_DURATION, AT(simulation.scheduler.schedule_ahead), 1, 3600e9, 1,
      "NS", "how far ahead a GPU is given work (10000000)"},
     {"default-slo", SETTING_DURATION, AT(simulation.scheduler.default_slo), 1, 3600e9, 1, "NS",
@@ -133,6 +135,8 @@ static void print_help(void) {
     putchar('\n');
   }
   printf("  -h, --help%*sthis text\n", COLUMN - 12, "");
+  printf("Policies:\n");
+  policy_option_print();
   printf("Workloads with their parameters:\n");
   const size_t bytes = workload_usage(NULL, 0) + 1;
   char *usage = malloc(bytes);
@@ -232,7 +236,8 @@ static bool apply(const struct setting *setting, const char *text, struct option
     *(bool *)field = setting->kind == SETTING_FLAG;
     return true;
   case SETTING_POLICY:
-    return parse_copy(options, setting, text, sizeof(options->policy), options->policy);
+    options->policy = policy_option_parse(options->program, text);
+    return options->policy != NULL;
   case SETTING_WORKLOAD:
     return parse_copy(options, setting, text, sizeof(options->workload_text),
                       options->workload_text);
@@ -280,7 +285,7 @@ static bool finish(struct options *options) {
   }
   const char *fault = scheduler_config_fault(&simulation->scheduler);
   if (fault != NULL) {
-    log_usage_error(options->program, "--policy and scheduler options: %s", fault);
+    log_usage_error(options->program, "scheduler options: %s", fault);
     return false;
   }
   return parse_workload(options);

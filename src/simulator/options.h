@@ -21,7 +21,7 @@ struct options {
   const char *profile;                        /* NULL: the built-in one */
   const char *out;       /* folder for telemetry and summary; NULL: none is written */
   const char *trace_dir; /* NULL: a synthetic day */
-  char policy[32];       /* in the registry's spelling */
+  const char *policy;    /* in the registry's spelling; static */
   struct duration leadin;
   uint32_t functions;
   bool writes_telemetry;

@@ -63,6 +63,7 @@ refused 2 "--leadin" --leadin 5
 refused 2 "needs a value" --csv
 refused 2 "--hours" --hours 0.0001
 refused 2 "plan -h" --nonsense
+refused 2 "infer4, priced" --policy nosuch
 refused 2 "--csv" --csv "$work/no/such/folder/trials.csv"
 refused 1 "--most" --most 2
 

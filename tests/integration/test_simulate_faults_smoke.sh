@@ -90,7 +90,7 @@ refused --seeds --seeds 5..1
 refused --seeds --seeds 1..x
 refused --seed --seed -1
 refused --jobs --jobs 0
-refused --policy --policy nosuch
+refused "infer4, priced" --policy nosuch
 refused --timeline --seeds 1..2 --timeline "$work/x"
 refused nosuch --seed 1 --fault nosuch
 refused worker --seed 1 --fault 'crash worker=9'

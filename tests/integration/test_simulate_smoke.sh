@@ -110,7 +110,7 @@ refused --seconds --seconds 0
 refused --seconds --seconds -1
 refused --seconds --seconds
 refused --leadin --seconds 5 --leadin 5
-refused --policy --policy nosuch
+refused 'infer4, priced' --policy nosuch
 refused nosuch --workload nosuch
 refused azure --workload "azure 8 7"
 refused --workload --workload ""
@@ -128,5 +128,11 @@ unset AZURE_TRACE_DIR
 "$CLOCKWORK_BUILD/simulate" -h >"$work/help" || fail "exit code $? of -h"
 grep -q -- --latency-us "$work/help" || fail "-h does not name --latency-us"
 grep -q poisson-open-loop "$work/help" || fail "-h does not name the workloads"
+grep -q '^  priced  *[a-z]' "$work/help" || fail "-h does not say what the policies are"
+
+simulate "$CLOCKWORK_BUILD" --policy priced >"$work/first" || fail "exit code $? with --policy priced"
+simulate "$CLOCKWORK_BUILD" --policy PRICED >"$work/second" || fail "exit code $? with --policy PRICED"
+[ "$(value trace_hash "$work/first")" = "$(value trace_hash "$work/second")" ] ||
+    fail "--policy PRICED is another run than --policy priced"
 
 echo "passed"

@@ -17,8 +17,8 @@
 #include "base/check.h"
 #include "base/prng.h"
 #include "os/log.h"
-#include "scheduler/policy.h"
 #include "simulator/faults/seed_run.h"
+#include "simulator/policy_option.h"
 
 static const char PROGRAM[] = "simulate_faults";
 
@@ -93,25 +93,23 @@ static void print_help(void) {
          "  --seeds A..B     these seeds (1..200)\n"
          "  --seed N         this one, with its plan\n"
          "  --jobs N         seeds at once, each in a process (1)\n"
-         "  --policy NAME    with this policy, whatever the seed draws:",
-         PROGRAM);
-  for (size_t i = 0; policy_registry[i] != NULL; i++) {
-    printf(" %s", policy_registry[i]->name);
-  }
-  printf("\n"
+         "  --policy NAME    with this policy, one of those below, whatever the seed draws\n"
          "  --fault TEXT     instead of the seed's faults; may be given several times:\n"
          "                   'KIND [worker=N] [gpu=N] [amount=N] [at=S] [for=S]'; KIND is one of\n"
-         "                  ");
+         "                  ",
+         PROGRAM);
   for (int i = 0; i < FAULT_KINDS_COUNT; i++) {
     printf(" %s%s", fault_kind_text((enum fault_kind)i),
            i == FAULT_KINDS_COUNT / 2 ? "\n                  " : "");
   }
+  printf("\n"
+         "  --no-faults      nothing fails\n"
+         "  --timeline FILE  with --seed: a trace for chrome://tracing or ui.perfetto.dev\n"
+         "  --quiet          only failures and the last lines\n"
+         "  -h, --help       this text\n"
+         "Policies:\n");
+  policy_option_print();
   printf(
-      "\n"
-      "  --no-faults      nothing fails\n"
-      "  --timeline FILE  with --seed: a trace for chrome://tracing or ui.perfetto.dev\n"
-      "  --quiet          only failures and the last lines\n"
-      "  -h, --help       this text\n"
       "Exit codes: 0 nothing was found; 1 something was, or a file can't be written; 2 usage.\n");
 }
 
@@ -156,12 +154,8 @@ static bool parse_jobs(const char *text, struct settings *settings) {
 }
 
 static bool parse_policy(const char *text, struct settings *settings) {
-  if (policy_find(text) == NULL) {
-    log_usage_error(PROGRAM, "--policy: no policy '%.40s'; see -h", text);
-    return false;
-  }
-  settings->policy = text;
-  return true;
+  settings->policy = policy_option_parse(PROGRAM, text);
+  return settings->policy != NULL;
 }
 
 enum option_value {
