@@ -2,7 +2,6 @@
  *
  * Drives a backend through its contract as a worker does, one command at a time.
  */
-#include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include "base/check.h"
 #include "check_model/open.h"
 #include "loader/loader.h"
+#include "os/arguments.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/log.h"
@@ -101,8 +101,9 @@ static int parse(int argc, char *const *argv, struct arguments *ret) {
       {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
   *ret = (struct arguments){.backend = "auto", .pages = PAGES_DEFAULT, .seconds = 2};
   bool is_right = true;
+  opterr = 0;
   int option = 0;
-  while (is_right && (option = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1) {
+  while (is_right && (option = arguments_next(argc, argv, ":h", OPTIONS)) != -1) {
     switch (option) {
     case 'i':
       ret->input = optarg;
@@ -138,7 +139,9 @@ static int parse(int argc, char *const *argv, struct arguments *ret) {
       print_help();
       return 1;
     default:
-      return 3; /* getopt said what is wrong */
+      log_usage_error(PROGRAM, "'%.60s': %s; -h explains", argv[optind - 1],
+                      option == ':' ? "needs a value" : "unknown option");
+      return 3;
     }
   }
   if (is_right && argc - optind != 1) {

@@ -1,6 +1,5 @@
 #include "client/infer.h"
 
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "client/options.h"
 #include "client_library/clockwork_client.h"
 #include "model/status.h"
+#include "os/arguments.h"
 #include "os/file.h"
 #include "os/log.h"
 #include "os/signals.h"
@@ -380,8 +380,9 @@ static bool parse(int argc, char *const *argv, struct infer *infer) {
   int option = 0;
   infer->slo_ms = 5000;
   infer->exit_code = CLIENT_EXIT_USAGE;
+  opterr = 0;
   optind = 0;
-  while (is_right && (option = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1) {
+  while (is_right && (option = arguments_next(argc, argv, ":h", OPTIONS)) != -1) {
     switch (option) {
     case 'i':
       infer->input_path = optarg;
@@ -409,7 +410,9 @@ static bool parse(int argc, char *const *argv, struct infer *infer) {
       infer->exit_code = CLIENT_EXIT_OK;
       return false;
     default:
-      return false; /* getopt said what is wrong */
+      log_usage_error(PROGRAM, "infer: '%.60s': %s; see client ADDRESS infer -h", argv[optind - 1],
+                      option == ':' ? "needs a value" : "unknown option");
+      return false;
     }
   }
   if (!is_right) {

@@ -1,12 +1,12 @@
 #include "client/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/arguments.h"
 #include "os/log.h"
 #include "workload/synthetic_day.h"
 
@@ -201,7 +201,7 @@ enum options_outcome options_parse(int argc, char *const *argv, struct client_op
   opterr = 0;
   optind = 0; /* glibc: start afresh, also for the order of words */
   int option = 0;
-  while ((option = getopt_long(argc, argv, ":h", LONG_OPTIONS, NULL)) != -1) {
+  while ((option = arguments_next(argc, argv, ":h", LONG_OPTIONS)) != -1) {
     if (option == 'h') {
       print_help();
       *ret_exit_code = CLIENT_EXIT_OK;

@@ -1,11 +1,11 @@
 #include "controller/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "os/arguments.h"
 #include "os/log.h"
 
 static const char PROGRAM[] = "controller";
@@ -351,7 +351,7 @@ enum options_outcome options_parse(int argc, char *const *argv, struct options *
   opterr = 0;
   optind = 1;
   int option = 0;
-  while ((option = getopt_long(argc, argv, ":h", LONG_OPTIONS, NULL)) != -1) {
+  while ((option = arguments_next(argc, argv, ":h", LONG_OPTIONS)) != -1) {
     if (option == 'h') {
       print_help();
       return OPTIONS_EXIT_OK;

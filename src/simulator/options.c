@@ -1,7 +1,6 @@
 #include "simulator/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 
 #include "backend/emulated/emulated.h"
+#include "os/arguments.h"
 #include "os/log.h"
 #include "simulator/policy_option.h"
 #include "workload/synthetic_day.h"
@@ -326,7 +326,7 @@ static bool parse_all(int argc, char *const *argv, struct options *options, bool
   opterr = 0;
   optind = 1;
   int option = 0;
-  while ((option = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
+  while ((option = arguments_next(argc, argv, ":h", table)) != -1) {
     if (option == 'h') {
       *ret_wants_help = true;
       return true;

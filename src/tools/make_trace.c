@@ -1,6 +1,5 @@
 /* make_trace: writes a synthetic day of calls in the schema of the Azure Functions Trace 2019. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "os/arguments.h"
 #include "os/error_text.h"
 #include "os/file.h"
 #include "os/log.h"
@@ -122,7 +122,7 @@ static bool read_options(int count, char **words, struct options *ret_options) {
   opterr = 0;
   for (;;) {
     const int at = optind;
-    const int option = getopt_long(count, words, ":f:d:s:x:o:h", LONG_OPTIONS, NULL);
+    const int option = arguments_next(count, words, ":f:d:s:x:o:h", LONG_OPTIONS);
     if (option == -1) {
       break;
     }
@@ -130,7 +130,7 @@ static bool read_options(int count, char **words, struct options *ret_options) {
       log_usage_error(PROGRAM,
                       option == ':' ? "%s lacks its value; see make_trace -h"
                                     : "there is no option %s; see make_trace -h",
-                      words[at]);
+                      words[optind > at ? optind - 1 : at]);
       return false;
     }
     if (!read_option(option, ret_options)) {

@@ -1,7 +1,6 @@
 #include "worker/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "os/arguments.h"
 #include "os/log.h"
 #include "worker/backends.h"
 #include "worker/config_file.h"
@@ -299,7 +299,7 @@ static enum options_outcome apply_command_line(int argc, char *const *argv,
   opterr = 0;
   optind = 0; /* glibc: begin anew, this runs twice */
   int option = 0;
-  while ((option = getopt_long(argc, argv, ":hv", long_options, NULL)) != -1) {
+  while ((option = arguments_next(argc, argv, ":hv", long_options)) != -1) {
     if (option == 'h') {
       print_help();
       return OPTIONS_EXIT_OK;

@@ -1,4 +1,4 @@
-"""Malformed arguments of the three programs: exit code 2 and one line that names the argument."""
+"""Malformed arguments of the three programs, shortened options of all: exit code 2 and one line that names the argument."""
 import os
 import signal
 import socket
@@ -87,6 +87,29 @@ MALFORMED = [
     ('client', ['127.0.70.1:1', 'azure'], '/not/there', {'AZURE_TRACE_DIR': '/not/there'}),
 ]
 
+# A beginning of an option's name is none: it would mean something else with the next option that begins so.
+SHORTENED = [
+    ('worker', ['--gpu', '2'], '--gpu'),
+    ('worker', ['--gpu=2'], '--gpu'),
+    ('worker', ['--versio'], '--versio'),
+    ('controller', ['ECHO', '-', '--model', '5'], '--model'),
+    ('client', ['127.0.70.1:1', 'simple', '--dur', '1'], '--dur'),
+    ('client', ['127.0.70.1:1', 'infer', 'a', '--cop', '1'], '--cop'),
+    ('client', ['127.0.70.1:1', 'infer', 'a', '--no-such-option'], '--no-such-option'),
+    ('simulate', ['--hour', '1'], '--hour'),
+    ('simulate', ['--quie'], '--quie'),
+    ('plan', ['--targe', '99'], '--targe'),
+    ('plan', ['--poli', 'fifo'], '--poli'),
+    ('simulate_faults', ['--polic', 'fifo'], '--polic'),
+    ('compile_model', ['a.onnx', '--operator'], '--operator'),
+    ('check_model', ['a', '--back', 'cpu'], '--back'),
+    ('check_model', ['a', '--no-such-option'], '--no-such-option'),
+    ('check_model', ['a', '--batch'], '--batch'),
+    ('run_package', ['a', '--in', 'b', '--output', 'c'], '--in'),
+    ('run_package', ['a', '--no-such-option'], '--no-such-option'),
+    ('make_trace', ['--func', '5'], '--func'),
+]
+
 # (contents of the file, what the line must name)
 MALFORMED_CONFIGURATIONS = [
     ('worker: { gpus = 2', ''),
@@ -118,6 +141,11 @@ def check_refused(program, arguments, named, environment):
 def malformed_arguments(_new_cluster):
     for program, arguments, named, *environment in MALFORMED:
         check_refused(program, arguments, named, environment[0] if environment else {})
+
+
+def shortened_options(_new_cluster):
+    for program, arguments, named in SHORTENED:
+        check_refused(program, arguments, named, {})
 
 
 def malformed_files(_new_cluster):
@@ -160,4 +188,4 @@ def help_texts(_new_cluster):
 
 
 if __name__ == '__main__':
-    run([malformed_arguments, malformed_files, addresses_in_use, help_texts])
+    run([malformed_arguments, shortened_options, malformed_files, addresses_in_use, help_texts])

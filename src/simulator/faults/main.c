@@ -5,7 +5,6 @@
  * by one line, and the rest go on.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/prng.h"
+#include "os/arguments.h"
 #include "os/log.h"
 #include "simulator/faults/seed_run.h"
 #include "simulator/policy_option.h"
@@ -218,7 +218,7 @@ static bool parse_options(int argc, char **argv, struct settings *settings, int 
   *ret_exit_code = EXIT_USAGE;
   opterr = 0;
   int option = 0;
-  while ((option = getopt_long(argc, argv, ":h", OPTIONS, NULL)) != -1) {
+  while ((option = arguments_next(argc, argv, ":h", OPTIONS)) != -1) {
     if (option == 'h') {
       print_help();
       *ret_exit_code = EXIT_PASSED;

@@ -1,10 +1,10 @@
 #include "tools/compile_model/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/arguments.h"
 #include "os/log.h"
 
 const char OPTIONS_PROGRAM[] = "compile_model";
@@ -219,7 +219,7 @@ bool options_read(int count, char **words, struct options *ret_options) {
   opterr = 0;
   for (;;) {
     const int at = optind;
-    const int option = getopt_long(count, words, ":o:b:p:s:n:h", LONG_OPTIONS, NULL);
+    const int option = arguments_next(count, words, ":o:b:p:s:n:h", LONG_OPTIONS);
     if (option == -1) {
       break;
     }
@@ -227,7 +227,7 @@ bool options_read(int count, char **words, struct options *ret_options) {
       log_usage_error(OPTIONS_PROGRAM,
                       option == ':' ? "%s lacks its value; see compile_model -h"
                                     : "there is no option %s; see compile_model -h",
-                      words[at]);
+                      words[optind > at ? optind - 1 : at]);
       return false;
     }
     if (!read_option(option, ret_options)) {

@@ -1,6 +1,5 @@
 /* run_package: one batch of a model package in plain C, from a file of inputs to a file of outputs.
  * What the kernels of kernels/ answer is what every backend is compared with. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "kernels/kernels.h"
+#include "os/arguments.h"
 #include "os/error_text.h"
 #include "os/file.h"
 #include "os/log.h"
@@ -81,15 +81,20 @@ static bool options_read(int count, char **words, struct options *options) {
       {NULL, 0, NULL, 0},
   };
   *options = (struct options){.batch_size = 1};
+  opterr = 0;
   int option = 0;
-  while ((option = getopt_long(count, words, "b:i:o:h", LONG_OPTIONS, NULL)) != -1) {
+  while ((option = arguments_next(count, words, ":b:i:o:h", LONG_OPTIONS)) != -1) {
     if (option == 'i') {
       options->input = optarg;
     } else if (option == 'o') {
       options->output = optarg;
     } else if (option == 'h') {
       options->wants_help = true;
-    } else if (option != 'b' || !read_batch_size(optarg, options)) {
+    } else if (option != 'b') {
+      log_usage_error(PROGRAM, "'%.60s': %s; see run_package -h", words[optind - 1],
+                      option == ':' ? "needs a value" : "unknown option");
+      return false;
+    } else if (!read_batch_size(optarg, options)) {
       return false;
     }
   }
