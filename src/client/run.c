@@ -56,6 +56,7 @@ struct run {
   bool has_said_unreachable; /* in this attempt */
   bool has_said_initializing;
   uint32_t loading_losses_count;
+  struct error_text loss; /* the last reported one before the replay: the same is said once */
   int exit_code;
 };
 
@@ -124,7 +125,9 @@ static void on_connected(void *owner) {
   struct run *run = owner;
   run->has_said_unreachable = false;
   if (run->state == RUN_CONNECTING) {
-    log_info("Connected to the controller at %s", run->options.controller.text);
+    if (run->loading_losses_count == 0) {
+      log_info("Connected to the controller at %s", run->options.controller.text);
+    }
     run->state = RUN_LOADING;
     run->report_at = instant_add(os_now(), duration_s(PROGRESS_EVERY_S));
     models_on_connected(&run->models, run->client);
@@ -138,8 +141,11 @@ static void on_disconnected(void *owner, const char *reason, uint32_t lost_count
   if (run->state == RUN_OVER) {
     return; /* we closed it */
   }
-  log_warning("Lost the controller at %s: %s; requests lost: %u", run->options.controller.text,
-              reason, lost_count);
+  if (run->state == RUN_REPLAYING || strcmp(run->loss.text, reason) != 0) {
+    log_warning("Lost the controller at %s: %s; requests lost: %u", run->options.controller.text,
+                reason, lost_count);
+    error_text_set(&run->loss, "%s", reason);
+  }
   if (run->state == RUN_LOADING) {
     models_on_disconnected(&run->models);
     begin_connecting(run, os_now());

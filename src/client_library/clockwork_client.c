@@ -54,6 +54,7 @@ struct clockwork_client {
   struct dialer *dialer;
   struct connection *connection; /* NULL while not connected */
   const char *fault;             /* why we ended the connection; NULL: we didn't */
+  bool was_heard;                /* a message came on this connection */
   struct wakeup retry_wakeup;
   struct list retries; /* in the order of their retry_at */
   struct pool calls;
@@ -423,6 +424,7 @@ static void on_frame(struct connection *connection, uint16_t type, const unsigne
   struct clockwork_client *client = connection_owner(connection);
   struct wire_reader reader = wire_reader_over(meta, meta_bytes);
   const char *fault = NULL;
+  client->was_heard = true;
   switch (type) {
   case WIRE_INFER_ANSWER:
     fault = on_infer_answer(client, &reader, body);
@@ -450,6 +452,7 @@ static void on_opened(struct connection *connection) {
   struct clockwork_client *client = connection_owner(connection);
   client->connection = connection;
   client->fault = NULL;
+  client->was_heard = false;
   if (client->options.on_connected != NULL) {
     client->options.on_connected(client->options.owner);
   }
@@ -458,6 +461,12 @@ static void on_opened(struct connection *connection) {
 static void on_closed(struct connection *connection, const char *reason) {
   struct clockwork_client *client = connection_owner(connection);
   const char *why = client->fault != NULL ? client->fault : reason;
+  struct error_text unheard;
+  if (!client->was_heard) {
+    error_text_set(&unheard,
+                   "no message came, so it is no controller or one of another version: %s", reason);
+    why = unheard.text;
+  }
   client->connection = NULL;
   client->fault = NULL;
   const uint32_t lost_count = client->calls.taken_count;

@@ -120,6 +120,14 @@ enum worker_phase {
   WORKER_REFUSED, /* connected, but it can't serve our models */
 };
 
+/* Why it is not connected, as far as it was logged: each is said once, not with every attempt. */
+enum worker_trouble {
+  WORKER_TROUBLE_NONE,
+  WORKER_TROUBLE_UNREACHABLE,
+  WORKER_TROUBLE_STRANGER, /* what listens there ends the connection before its first message */
+  WORKER_TROUBLE_SILENT,   /* or says nothing */
+};
+
 struct remote_worker {
   struct controller *controller;
   uint32_t worker_id;
@@ -133,9 +141,11 @@ struct remote_worker {
   struct wire_state_gpu *gpus;
   uint32_t gpus_count;
   uint32_t **resident_models;
-  unsigned char *asked; /* by package index: 1 asked, 2 loaded */
-  uint32_t asked_count; /* asked and not answered */
-  bool was_reported;    /* a failed attempt was logged since the last success */
+  unsigned char *asked;        /* by package index: 1 asked, 2 loaded */
+  uint32_t asked_count;        /* asked and not answered */
+  bool was_heard;              /* on this connection */
+  bool is_given_up;            /* for its silence: the connection is about to end */
+  enum worker_trouble trouble; /* NONE once it was heard */
 };
 
 void workers_start(struct controller *controller);

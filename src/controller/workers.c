@@ -338,6 +338,8 @@ static void on_frame(struct connection *connection, uint16_t type, const unsigne
   struct wire_reader reader = wire_reader_over(meta, meta_bytes);
   enum err error = ERR_MALFORMED;
   worker->heard = os_now();
+  worker->was_heard = true;
+  worker->trouble = WORKER_TROUBLE_NONE;
   if (worker->phase == WORKER_REFUSED) {
     return;
   }
@@ -374,10 +376,18 @@ static void on_opened(struct connection *connection) {
   worker->clock = (struct clock_offset){.count = 0};
   worker->pings_answered = 0;
   worker->heard = os_now();
-  worker->was_reported = false;
+  worker->was_heard = false;
+  worker->is_given_up = false;
   memset(worker->asked, 0, CONTROLLER_PACKAGES_MAX);
   worker->asked_count = 0;
   send_ping(worker);
+}
+
+/* Whether it is still to be logged; then it counts as logged. */
+static bool is_new_trouble(struct remote_worker *worker, enum worker_trouble trouble) {
+  const bool is_new = worker->trouble != trouble;
+  worker->trouble = trouble;
+  return is_new;
 }
 
 static void on_closed(struct connection *connection, const char *reason) {
@@ -390,16 +400,22 @@ static void on_closed(struct connection *connection, const char *reason) {
     scheduler_on_worker_lost(controller->scheduler, os_now(), worker->worker_id);
   }
   give_up_asked(worker);
-  if (!controller->is_stopping) {
+  if (controller->is_stopping) {
+    return;
+  }
+  if (worker->was_heard) {
     log_warning("Worker %s is lost: %s", worker->name, reason);
+  } else if (!worker->is_given_up && is_new_trouble(worker, WORKER_TROUBLE_STRANGER)) {
+    log_warning("Worker %s: what listens there is no worker, or one of another version: %s; trying "
+                "again",
+                worker->name, reason);
   }
 }
 
 static void on_failed(void *owner, const char *reason) {
   struct remote_worker *worker = owner;
-  if (!worker->was_reported) {
+  if (is_new_trouble(worker, WORKER_TROUBLE_UNREACHABLE)) {
     log_warning("Worker %s can't be reached: %s; trying again", worker->name, reason);
-    worker->was_reported = true;
   }
 }
 
@@ -464,8 +480,11 @@ void workers_tick(struct controller *controller, struct instant now) {
       continue;
     }
     if (instant_since(now, worker->heard).ns > SILENCE_NS) {
-      log_warning("Worker %s has been silent for %lld s", worker->name,
-                  (long long)(SILENCE_NS / NS_PER_S));
+      if (is_new_trouble(worker, WORKER_TROUBLE_SILENT)) {
+        log_warning("Worker %s has been silent for %lld s", worker->name,
+                    (long long)(SILENCE_NS / NS_PER_S));
+      }
+      worker->is_given_up = true;
       connection_close(worker->connection);
       continue;
     }

@@ -55,7 +55,7 @@ static void connection_on_handle_closed(uv_handle_t *handle) {
     connection->listener->connections_count--;
   }
   if (dialer != NULL) {
-    dialer_on_closed(dialer, connection->was_opened);
+    dialer_on_closed(dialer, connection->frames_received > 0);
   }
   const struct connection_handlers *handlers = &connection->options.handlers;
   if (connection->was_opened) {

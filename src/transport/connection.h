@@ -158,7 +158,9 @@ struct dialer_options {
   struct connection_options connection;
   bool reconnects; /* try again after a failed attempt and after a connection ended */
   /* Pause before attempt n after a failure: backoff_min doubled n times, at most backoff_max; back
-   * to the minimum once connected. No jitter: a run stays repeatable. 0: 50 ms and 1 s. */
+   * to the minimum once a connection has brought a whole frame. One that ends before is a failure
+   * too: who accepts and closes is no peer of ours, and would be dialled twenty times a second. No
+   * jitter: a run stays repeatable. 0: 50 ms and 1 s. */
   struct duration backoff_min;
   struct duration backoff_max;
   struct duration connect_within; /* an attempt is given up after this; 0: 2 s */

@@ -66,15 +66,12 @@ static void dialer_attempt(struct dialer *dialer) {
 }
 
 void dialer_on_established(struct dialer *dialer) {
-  dialer->failures_count = 0;
   uv_timer_stop(&dialer->timer);
 }
 
-void dialer_on_closed(struct dialer *dialer, bool was_opened) {
+void dialer_on_closed(struct dialer *dialer, bool was_heard) {
   dialer->connection = NULL;
-  if (!was_opened) {
-    dialer->failures_count++;
-  }
+  dialer->failures_count = was_heard ? 0 : dialer->failures_count + 1;
   uv_timer_stop(&dialer->timer);
   if (dialer->options.reconnects) {
     dialer_schedule(dialer);

@@ -100,7 +100,7 @@ struct dialer {
   struct dialer_options options;
   struct address address;
   struct connection *connection; /* connecting or open */
-  uint32_t failures_count;       /* in a row */
+  uint32_t failures_count;       /* in a row: connections without a frame of the peer's */
   bool is_closing;
   struct list in_transport;
 };
@@ -134,9 +134,9 @@ void transport_want_turn(struct transport *transport);
 /* Let the timer tick at least this often. */
 void transport_want_timer(struct transport *transport, struct duration limit);
 
-/* A connection of its has been closed; `was_opened` tells which kind of end it was. Returns with
- * the next attempt scheduled. */
-void dialer_on_closed(struct dialer *dialer, bool was_opened);
+/* A connection of its has been closed; `was_heard`: a whole frame had come. Returns with the next
+ * attempt scheduled. */
+void dialer_on_closed(struct dialer *dialer, bool was_heard);
 
 /* The TCP connection stands. */
 void dialer_on_established(struct dialer *dialer);

@@ -2,8 +2,9 @@
 import random
 import re
 import signal
+import socket
 
-from cluster import (ACTION_EVICT, ACTION_INFER, ACTION_LOAD, RESULT_SUCCESS, Program, Totals,
+from cluster import (ACTION_EVICT, ACTION_INFER, ACTION_LOAD, PATIENCE_S, RESULT_SUCCESS, Program, Totals,
                      check, free_address, run)
 from wire import EVICT_ANSWER, EVICT_REQUEST, FIELDS, LZ4, Peer, decode, lz4_literals, message
 
@@ -72,6 +73,32 @@ def signals_end_everything(new_cluster):
     alone.stop()
 
 
+def strangers(new_cluster):
+    """Who answers at an address but is no worker, or no controller: that is said once, not with each attempt."""
+    cluster = new_cluster(workers=1)
+    cluster.start_all()
+    host, port = free_address(31).rsplit(':', 1)
+    with socket.create_server((host, int(port))) as stranger:
+        stranger.settimeout(PATIENCE_S)
+        alone = Program(cluster.folder, 'controller_alone', 'controller',
+                        ['INFER4', f'{host}:{port}', '--listen', free_address(101)],
+                        CLOCKWORK_LOG_DIR=cluster.folder)
+        cluster.programs.append(alone)
+        for _ in range(6):
+            stranger.accept()[0].close()
+    alone.wait_for("can't be reached")  # now that it is gone: another cause
+    alone.stop()
+    check(len(re.findall('is no worker, or one of another version', alone.text())) == 1, alone.text())
+    check('is lost' not in alone.text(), alone.text())
+    for words in (('infer', 'resnet50_v2'), ('poisson-open-loop', 1, 10)):
+        client = Program(cluster.folder, f'client_{words[0]}', 'client',
+                         [cluster.worker_addresses[0], *map(str, words)])
+        cluster.programs.append(client)
+        check(client.wait() == 1, f'{words}: {client.exit_code}, {client.text()}')
+        check(len(re.findall('is no controller or one of another version', client.text())) == 1, client.text())
+        check(len(client.text().splitlines()) < 8, client.text())
+
+
 def right_outputs(new_cluster):
     """Outputs come back to the request whose input they were made of, through batches."""
     for parameters in ((), ('1',)):  # generate_inputs
@@ -138,5 +165,5 @@ def evict(new_cluster):
 
 
 if __name__ == '__main__':
-    run([steady_state, counters_agree, signals_end_everything, right_outputs,
+    run([steady_state, counters_agree, signals_end_everything, strangers, right_outputs,
          raw_and_compressed_inputs, evict])

@@ -252,6 +252,42 @@ static void pauses_between_attempts_grow_to_their_maximum(void **state) {
   harness_destroy(harness);
 }
 
+static void close_at_once(struct end *end, struct connection *connection) {
+  (void)end;
+  connection_close(connection);
+}
+
+static void send_and_end(struct end *end, struct connection *connection) {
+  (void)end;
+  assert_int_equal(connection_send(connection, 1, NULL, 0, NULL, 0), ERR_OK);
+  connection_drain(connection);
+}
+
+static void a_connection_without_a_frame_is_a_failed_attempt(void **state) {
+  (void)state;
+  struct harness *harness = harness_create(1024 * 1024);
+  const struct listener_options listening = {.connection = end_options(&harness->server)};
+  harness->server.on_opened = close_at_once;
+  harness_listen(harness, &listening);
+  const struct dialer_options dialling = {.connection = end_options(&harness->client),
+                                          .reconnects = true,
+                                          .backoff_min = duration_ms(2),
+                                          .backoff_max = duration_ms(64)};
+  uv_update_time(&harness->loop);
+  const uint64_t begin_ms = uv_now(&harness->loop);
+  harness->dialer =
+      transport_dial(harness->transport, listener_address(harness->listener), &dialling);
+  RUN_UNTIL(harness, harness->client.closed_count == 8);
+  uv_update_time(&harness->loop);
+  assert_int_equal(harness->client.failed_count, 0);
+  assert_true(uv_now(&harness->loop) - begin_ms >= 190 - 7); /* as for refused ones, above */
+  assert_int_equal(harness->dialer->failures_count, 8);
+  harness->server.on_opened = send_and_end;
+  RUN_UNTIL(harness, harness->client.frames_count == 1 && harness->client.closed_count == 9);
+  assert_int_equal(harness->dialer->failures_count, 0);
+  harness_destroy(harness);
+}
+
 static void without_reconnect_one_attempt_is_made(void **state) {
   (void)state;
   struct harness *harness = harness_create(1024 * 1024);
@@ -562,6 +598,7 @@ int main(void) {
       cmocka_unit_test(beyond_the_maximum_new_ones_are_closed_at_once),
       cmocka_unit_test(a_dialer_comes_back_when_its_peer_does),
       cmocka_unit_test(pauses_between_attempts_grow_to_their_maximum),
+      cmocka_unit_test(a_connection_without_a_frame_is_a_failed_attempt),
       cmocka_unit_test(without_reconnect_one_attempt_is_made),
       cmocka_unit_test(a_port_in_use_is_said_so),
       cmocka_unit_test(closing_within_on_frame_stops_the_frames_behind),
