@@ -1,8 +1,9 @@
 /* A policy: which model runs next on a GPU that wants work, and which weights go where.
  *
- * One file in policy/ and one line in policy/registry.c make a policy available to the controller,
- * the simulator and the tests. A policy keeps its own state beside the scheduler's, in arrays by
- * pool index that it carves at init; file-static state is forbidden.
+ * One file in policy/ and two lines in policy/registry.c make a policy available to the simulator
+ * and the tests; a row in the types of controller/options.c names it on the controller's command
+ * line, with its parameters there. A policy keeps its own state beside the scheduler's, in arrays
+ * by pool index that it carves at init; file-static state is forbidden.
  *
  * The scheduler calls, in this order, on an event: its own bookkeeping first, then the hook below;
  * plan() comes later, from next_actions(), once per call. Hooks only take notes; plan() acts.

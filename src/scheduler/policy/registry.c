@@ -1,4 +1,4 @@
-/* Every policy there is: one line each, here and nowhere else. */
+/* Every policy there is: its declaration and its place in the list. */
 #include <string.h>
 
 #include "scheduler/policy.h"
