@@ -10,9 +10,13 @@ import math
 import os
 import sys
 
-import numpy
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+import common  # noqa: E402
+
+common.require("process.py", "numpy", "pandas", "matplotlib")
+
+import numpy  # noqa: E402
 
 from common import aggregates, figures, telemetry  # noqa: E402
 from common.aggregates import ABSOLUTE, ACTION_NAMES, ERRORS, OVER, UNDER  # noqa: E402

@@ -13,9 +13,13 @@ import csv
 import os
 import sys
 
-import numpy
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+import common  # noqa: E402
+
+common.require("plot.py", "numpy", "matplotlib")
+
+import numpy  # noqa: E402
 
 from common import figures  # noqa: E402
 

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -371,6 +372,14 @@ class ReaderTest(LogsTestCase):
 
     def test_no_logs_at_all(self):
         self.assert_refused("clockwork_request_log.tsv", "no such file")
+
+    def test_a_python_without_the_libraries(self):
+        for script, word in (("maf-exp-1-and-2/process.py", "python3-pandas"), ("plan/plot.py", "python3-numpy")):
+            # -S: without Debian's folder of modules.
+            run = subprocess.run([sys.executable, "-E", "-S", os.path.join(EXPERIMENTS, script)],
+                                 capture_output=True, text=True)
+            self.assertEqual(run.returncode, 2, run.stderr)
+            self.assertRegex(run.stderr, rf"^[a-z]+\.py: .* has no numpy.*: apt install .*{word}.*\n$")
 
     def test_header_only(self):
         self.write_logs([])
