@@ -266,7 +266,20 @@ def spell_predictions(name, rows):
     half, nine_tenths, most = quantiles(np.abs(took - expected) / expected, 0.5, 0.9, 0.99)
     (typical,) = quantiles(took / NS_PER_MS, 0.5)
     return (f"{name:16} {len(rows):6} {typical:9.2f} ms"
-            f"   {half:19.1%}  {nine_tenths:6.1%}  {most:6.1%}")
+            f"   {spell_share(half):>19}  {spell_share(nine_tenths):>9}  {spell_share(most):>9}")
+
+
+def spell_share(share):
+    """Above ten times what was predicted it no longer matters by how much."""
+    return f"{share:.1%}" if share <= 10 else "over 10 x"
+
+
+def spell_requests(requests, slo_ms):
+    """What became of them: in time, late, and for how many it was given up before."""
+    met = sum(row["deadline_met"] == 1 for row in requests)
+    refused = sum(row["result"] != 0 for row in requests)
+    return (f"{len(requests)} requests, {met / len(requests):.2%} within {slo_ms} ms:"
+            f" {met} in time, {len(requests) - met - refused} late, {refused} refused;")
 
 
 def summary(settings, begin_ns):
@@ -280,12 +293,11 @@ def summary(settings, begin_ns):
                   if row["action_type"] == INFER and row["status"] == 0]
     if not executions:
         raise DemoError("no request was served; give a longer DEMO_SLO_MS")
-    met = sum(row["deadline_met"] for row in requests)
     latency = quantiles([row["latency"] / NS_PER_MS for row in requests], 0.5, 0.99)
-    yield f"{len(requests)} requests, {met / len(requests):.2%} within {settings.slo_ms} ms;"
+    yield spell_requests(requests, settings.slo_ms)
     yield f"latency in the controller p50 {latency[0]:.1f} ms, p99 {latency[1]:.1f} ms"
     yield ""
-    yield f"{'executions of':16} {'number':>6} {'took p50':>12}   off prediction: p50     p90     p99"
+    yield f"{'executions of':16} {'number':>6} {'took p50':>12}   off prediction: p50        p90        p99"
     # Ids are given in the order in which models are loaded.
     for model_id, name in enumerate(settings.predicted_ms, int(min(row["model_id"] for row in requests))):
         rows = [row for row in executions if row["model_id"] == model_id]

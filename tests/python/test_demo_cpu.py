@@ -46,6 +46,16 @@ class DemoCpuTest(unittest.TestCase):
         self.assertEqual(demo_cpu.quantiles([3, 1, 2, 4], 0.5, 0.99), [2, 4])
         self.assertEqual(demo_cpu.quantiles([7], 0.5, 0.99), [7, 7])
 
+    def test_what_became_of_the_requests(self):
+        rows = [{"deadline_met": 1, "result": 0}] * 5 + [{"deadline_met": 0, "result": 0}] * 2
+        rows += [{"deadline_met": 0, "result": 4}]
+        self.assertEqual(demo_cpu.spell_requests(rows, 240),
+                         "8 requests, 62.50% within 240 ms: 5 in time, 2 late, 1 refused;")
+
+    def test_shares(self):
+        self.assertEqual([demo_cpu.spell_share(share) for share in (0.031, 10, 10.01)],
+                         ["3.1%", "1000.0%", "over 10 x"])
+
 
 class ReadingTest(unittest.TestCase):
     def test_boxes(self):
