@@ -141,9 +141,7 @@ static void lower_recurrent(struct node *node) {
                     .width = in.dims[2],
                     .hidden = recurrence.dims[2],
                     .directions = plan.direction == PLAN_BIDIRECTIONAL ? 2 : 1,
-                    .gates = lstm                  ? 4
-                             : kind == PLAN_OP_GRU ? 3
-                                                   : 1};
+                    .gates = plan_op_kind_gates(kind)};
   if (node_int(node, "hidden_size", s.hidden) != (int64_t)s.hidden || s.hidden > INT16_MAX) {
     node_malformed(node, "hidden_size and R don't fit");
   }

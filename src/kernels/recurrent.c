@@ -23,13 +23,9 @@ struct cell {
   double *fresh_h;
 };
 
-static uint32_t gates_of(enum plan_op_kind kind) {
-  return kind == PLAN_OP_LSTM ? 4 : kind == PLAN_OP_GRU ? 3 : 1;
-}
-
 size_t kernel_recurrent_scratch_bytes(const struct plan_op *op, const struct plan_tensor *tensors) {
   (void)tensors;
-  return (3 + 2 * (size_t)gates_of(op->kind)) * op->recurrent.hidden * sizeof(double);
+  return (3 + 2 * (size_t)plan_op_kind_gates(op->kind)) * op->recurrent.hidden * sizeof(double);
 }
 
 static double load(const struct cell *cell, uint32_t input, uint64_t at) {
@@ -156,7 +152,7 @@ void kernel_recurrent(const struct kernel *k) {
       .width = x->dims[2],
       .hidden = hidden,
       .directions = k->op->recurrent.direction == PLAN_BIDIRECTIONAL ? 2 : 1,
-      .gates = gates_of(k->op->kind),
+      .gates = plan_op_kind_gates(k->op->kind),
       .h = k->scratch,
   };
   cell.c = cell.h + hidden;

@@ -447,9 +447,7 @@ static bool check_recurrent(struct checker *checker) {
       return false;
     }
   }
-  const uint32_t gates = checker->op->kind == PLAN_OP_LSTM  ? 4
-                         : checker->op->kind == PLAN_OP_GRU ? 3
-                                                            : 1;
+  const uint32_t gates = plan_op_kind_gates(checker->op->kind);
   const uint32_t directions = recurrent->direction == PLAN_BIDIRECTIONAL ? 2 : 1;
   const uint32_t time = x->dims[0];
   const uint32_t batch = x->dims[1];

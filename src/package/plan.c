@@ -71,6 +71,10 @@ const char *plan_op_kind_text(enum plan_op_kind kind) {
   return is_known ? TEXTS[kind] : "unknown operation";
 }
 
+uint32_t plan_op_kind_gates(enum plan_op_kind kind) {
+  return kind == PLAN_OP_LSTM ? 4 : kind == PLAN_OP_GRU ? 3 : kind == PLAN_OP_RNN ? 1 : 0;
+}
+
 uint64_t plan_tensor_elements(const struct plan_tensor *tensor) {
   uint64_t elements = 1;
   for (uint32_t i = 0; i < tensor->rank; i++) {

@@ -544,6 +544,9 @@ bool plan_type_is_float(enum plan_type type);
 /* "conv", "matmul", ...; never NULL, static storage. */
 const char *plan_op_kind_text(enum plan_op_kind kind);
 
+/* Gates of a hidden unit: 4 of LSTM, 3 of GRU, 1 of RNN; 0: not a recurrent kind. */
+uint32_t plan_op_kind_gates(enum plan_op_kind kind);
+
 /* Number of elements of a tensor: the product of its dims. The tensor is of a checked plan. */
 uint64_t plan_tensor_elements(const struct plan_tensor *tensor);
 

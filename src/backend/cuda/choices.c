@@ -190,10 +190,6 @@ static void mix(struct key *key, const void *bytes, size_t count) {
   }
 }
 
-static bool is_recurrent(const struct plan_op *op) {
-  return op->kind == PLAN_OP_LSTM || op->kind == PLAN_OP_GRU || op->kind == PLAN_OP_RNN;
-}
-
 static bool is_convolution(const struct plan_op *op) {
   return op->kind == PLAN_OP_CONV || op->kind == PLAN_OP_CONV_TRANSPOSE;
 }
@@ -338,7 +334,8 @@ static void propose(const struct choice_store *store, const struct emit *emit,
   } else {
     add_products(emit, op, false, candidates);
   }
-  if (candidates->count == 0 && op->kind != PLAN_OP_CONV_TRANSPOSE && !is_recurrent(op) &&
+  if (candidates->count == 0 && op->kind != PLAN_OP_CONV_TRANSPOSE &&
+      plan_op_kind_gates(op->kind) == 0 &&
       (op->kind == PLAN_OP_MATMUL || may_finish_later(emit, op))) {
     add_products(emit, op, true, candidates);
   }
@@ -517,7 +514,7 @@ enum err choose(struct choice_store *store, const struct emit *emit, struct choi
     if (!emit_supports(emit->batch, i, ret_error)) {
       return ERR_UNSUPPORTED;
     }
-    if (!is_convolution(op) && op->kind != PLAN_OP_MATMUL && !is_recurrent(op)) {
+    if (!is_convolution(op) && op->kind != PLAN_OP_MATMUL && plan_op_kind_gates(op->kind) == 0) {
       continue;
     }
 
@@ -581,7 +578,7 @@ static CUresult emit_convolution(const struct emit *emit, const struct plan_op *
 
 CUresult choice_emit(const struct emit *emit, uint32_t op_index, const struct choice *choice) {
   const struct plan_op *op = &emit->batch->ops[op_index];
-  if (is_recurrent(op)) {
+  if (plan_op_kind_gates(op->kind) > 0) {
     return emit_recurrent(emit, op, choice);
   }
   switch (choice->form) {

@@ -13,10 +13,6 @@ enum {
   STEPS_TO_KEEP = 4,                     /* reading R into shared memory costs one step's reading */
 };
 
-static uint32_t gates_of(enum plan_op_kind kind) {
-  return kind == PLAN_OP_LSTM ? 4 : kind == PLAN_OP_GRU ? 3 : 1;
-}
-
 static uint32_t sum_bytes(enum plan_type type) {
   return type == PLAN_F64 ? sizeof(double) : sizeof(float);
 }
@@ -43,7 +39,7 @@ static struct shape shape_of(const struct plan_batch *batch, const struct plan_o
                         .width = x->dims[2],
                         .hidden = op->recurrent.hidden,
                         .directions = op->recurrent.direction == PLAN_BIDIRECTIONAL ? 2 : 1,
-                        .gates = gates_of(op->kind)};
+                        .gates = plan_op_kind_gates(op->kind)};
   const uint64_t rows = (uint64_t)shape.batch * shape.hidden;
   shape.states_bytes = 2 * shape.directions * rows * sum_bytes(shape.type);
   shape.states_bytes =

@@ -111,10 +111,6 @@ static uint32_t alignment_of(CUdeviceptr address) {
   return address == 0 ? 256 : (uint32_t)(address & (~address + 1) & 511);
 }
 
-static bool is_recurrent(const struct plan_op *op) {
-  return op->kind == PLAN_OP_LSTM || op->kind == PLAN_OP_GRU || op->kind == PLAN_OP_RNN;
-}
-
 /* Aligned so that the other direction's operands, and those of later steps, are as well. */
 static bool recurrent_of(const struct emit *emit, const struct plan_op *op,
                          struct product_problem *ret_problem,
@@ -156,7 +152,7 @@ static bool recurrent_of(const struct emit *emit, const struct plan_op *op,
 
 bool product_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
                 struct product_problem *ret_problem, struct product_addresses *ret_addresses) {
-  if (is_recurrent(op)) {
+  if (plan_op_kind_gates(op->kind) > 0) {
     return recurrent_of(emit, op, ret_problem, ret_addresses);
   }
   struct product_problem problem;
