@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "check_model/open.h"
 #include "loader/loader.h"
+#include "model/scores.h"
 #include "os/arguments.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -25,8 +26,6 @@ enum {
   EXECUTIONS_MAX = 10000,
   EXECUTIONS_MIN = 10,
   PAGES_DEFAULT = 96,
-  TOP = 5,
-  CLASSES_MIN = 10,
 };
 
 #define INPUT_FILE_BYTES_MAX ((size_t)1 << 31)
@@ -402,36 +401,22 @@ static bool report(struct checked *checked) {
 
 /* ---- an answer ------------------------------------------------------------------------------- */
 
-/* The greatest of what looks like a classifier's scores; what is no number has no place among them,
- * but is counted. */
 static void print_top(const struct checked *checked, const unsigned char *output) {
-  const uint64_t count = checked->spec.output_bytes / sizeof(float);
-  if (checked->spec.output_bytes % sizeof(float) != 0 || count < CLASSES_MIN) {
+  struct scores scores;
+  scores_read(output, checked->spec.output_bytes, &scores);
+  if (scores.classes == 0) {
     return;
   }
-  float *scores = calloc(count, sizeof(*scores));
-  CHECK(scores != NULL);
-  memcpy(scores, output, count * sizeof(*scores));
-  uint64_t left = 0; /* numbers that were not printed yet */
-  for (uint64_t i = 0; i < count; i++) {
-    left += isnan(scores[i]) ? 0 : 1;
+  printf("  top %d        ", SCORES_TOP);
+  for (uint32_t i = 0; i < scores.count; i++) {
+    printf("%s%" PRIu64 " (%g)", i == 0 ? "" : ", ", scores.top[i].class_index,
+           (double)scores.top[i].value);
   }
-  const uint64_t numbers = left;
-  printf("  top %d        ", TOP);
-  for (int i = 0; i < TOP && left > 0; i++, left--) {
-    uint64_t best = count;
-    for (uint64_t j = 0; j < count; j++) {
-      best = !isnan(scores[j]) && (best == count || scores[j] > scores[best]) ? j : best;
-    }
-    printf("%s%" PRIu64 " (%g)", i == 0 ? "" : ", ", best, (double)scores[best]);
-    scores[best] = NAN;
-  }
-  if (numbers < count) {
-    printf("%s%" PRIu64 " of %" PRIu64 " are no numbers (NaN)", numbers == 0 ? "" : "; ",
-           count - numbers, count);
+  if (scores.nans_count > 0) {
+    printf("%s%" PRIu64 " of %" PRIu64 " are no numbers (NaN)", scores.count == 0 ? "" : "; ",
+           scores.nans_count, scores.classes);
   }
   printf("\n");
-  free(scores);
 }
 
 /* All requests of `path`; NULL and ERR_OK: no file was given, the backend makes inputs up. */

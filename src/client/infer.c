@@ -1,5 +1,6 @@
 #include "client/infer.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "base/check.h"
 #include "client/options.h"
 #include "client_library/clockwork_client.h"
+#include "model/scores.h"
 #include "model/status.h"
 #include "os/arguments.h"
 #include "os/file.h"
@@ -25,8 +27,6 @@ enum {
   CONCURRENCY_DEFAULT = 64,
   INPUT_BYTES_MAX = 256 << 20,
   RETRY_MS = 250,
-  TOP = 5,
-  CLASSES_MIN = 10,
 };
 
 /* Batches round otherwise than single requests; more than this is another answer. */
@@ -127,29 +127,16 @@ static void take_output(struct infer *infer, const struct body *output) {
 }
 
 static void print_top(const struct infer *infer) {
-  const uint32_t count = infer->first_bytes / (uint32_t)sizeof(float);
-  if (infer->first_bytes % sizeof(float) != 0 || count < CLASSES_MIN) {
-    return;
+  struct scores scores;
+  scores_read(infer->first, infer->first_bytes, &scores);
+  if (scores.nans_count > 0) {
+    log_warning("%" PRIu64 " of the answer's %" PRIu64 " scores are no numbers (NaN)",
+                scores.nans_count, scores.classes);
   }
-  float *scores = malloc(count * sizeof(*scores));
-  CHECK(scores != NULL);
-  memcpy(scores, infer->first, count * sizeof(*scores));
-  uint32_t left = 0; /* numbers that were not printed yet */
-  for (uint32_t i = 0; i < count; i++) {
-    left += isnan(scores[i]) ? 0 : 1;
+  for (uint32_t i = 0; i < scores.count; i++) {
+    log_info("Top %u: class %" PRIu64 " (%g)", i + 1, scores.top[i].class_index,
+             (double)scores.top[i].value);
   }
-  if (left < count) {
-    log_warning("%u of the answer's %u scores are no numbers (NaN)", count - left, count);
-  }
-  for (int i = 0; i < TOP && left > 0; i++, left--) {
-    uint32_t best = count;
-    for (uint32_t j = 0; j < count; j++) {
-      best = !isnan(scores[j]) && (best == count || scores[j] > scores[best]) ? j : best;
-    }
-    log_info("Top %d: class %u (%g)", i + 1, best, (double)scores[best]);
-    scores[best] = NAN;
-  }
-  free(scores);
 }
 
 static void finish(struct infer *infer) {
