@@ -11,7 +11,6 @@ rounds' executions together; `shorter` says in how many rounds ours was the shor
 (ours / theirs). A round's tail is its p99.9, the worst of fewer than 1,000 executions.
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -115,29 +114,11 @@ def rows_of(path):
     return [line for line in lines if len(line.split()) == WORDS - 1 and line.split()[1].isdigit()]
 
 
-def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--prepare", metavar="FOLDER", help="write models and packages there; no timing")
-    parser.add_argument("--packages", metavar="FOLDER", help="what --prepare wrote")
-    parser.add_argument("--models", nargs="+", default=MODELS)
-    parser.add_argument(
-        "--trained", default=f"{zoo_cpu.build('')[:-1]}-venv/models", help="folder of unpacked packages; %(default)s"
-    )
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+def main():
+    parser = zoo_cpu.parser_of(__doc__, MODELS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--executions", type=int, default=400, help="of each in a round")
-    parser.add_argument("--append", action="store_true", help="keep other rows of the output file")
-    parser.add_argument("-o", "--output", help="file of the table; without it, standard output")
-    options = parser.parse_args()
-    if bool(options.prepare) == bool(options.packages):
-        parser.error("give either --prepare FOLDER or --packages FOLDER")
-    return options
-
-
-def main():
-    options = parse()
+    options = zoo_cpu.parse(parser)
     add_light_models()
     if options.prepare:
         zoo_cpu.prepare(options.models, options.prepare, [1], options.trained)

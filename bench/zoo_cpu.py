@@ -267,21 +267,22 @@ def rows_of(path):
     return [line for line in lines if len(line.split()) == 13 and line.split()[1].isdigit()]
 
 
-def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser_of(doc, models):
+    """What this and tails_cpu.py are told alike."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prepare", metavar="FOLDER", help="write models and packages there; no timing")
     parser.add_argument("--packages", metavar="FOLDER", help="what --prepare wrote")
-    parser.add_argument("--models", nargs="+", default=(*MODELS, *TRAINED))
+    parser.add_argument("--models", nargs="+", default=models)
     parser.add_argument(
         "--trained", default=f"{build('')[:-1]}-venv/models", help="folder of unpacked packages; %(default)s"
     )
-    parser.add_argument("--batch", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=3, help="of each comparison")
     parser.add_argument("--append", action="store_true", help="keep other rows of the output file")
     parser.add_argument("-o", "--output", help="file of the table; without it, standard output")
+    return parser
+
+
+def parse(parser):
     options = parser.parse_args()
     if bool(options.prepare) == bool(options.packages):
         parser.error("give either --prepare FOLDER or --packages FOLDER")
@@ -289,7 +290,10 @@ def parse():
 
 
 def main():
-    options = parse()
+    parser = parser_of(__doc__, (*MODELS, *TRAINED))
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 16])
+    parser.add_argument("--seconds", type=float, default=3, help="of each comparison")
+    options = parse(parser)
     if options.prepare:
         prepare(options.models, options.prepare, options.batch, options.trained)
         return

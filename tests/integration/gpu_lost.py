@@ -16,8 +16,10 @@ def on_gpu(gpu_id, since_ns=0, count=50):
                                  for row in telemetry.of(ACTION_INFER, 0)) >= count
 
 
-def check_no_lost_answers(telemetry):
+def check_telemetry(telemetry, totals):
     """The controller is told of the loss first: no action ends with it, all are taken back."""
+    telemetry.check_requests(totals.sent)
+    telemetry.check_actions()
     check(not [row for row in telemetry.actions if row.status == GPU_LOST],
           'the result of a lost GPU was counted')
 
@@ -38,9 +40,7 @@ def one_of_two_lost(new_cluster):
     check_all_answered(totals)
     check_mostly_served(totals)
     telemetry = cluster.stop_controller()
-    telemetry.check_requests(totals.sent)
-    telemetry.check_actions()
-    check_no_lost_answers(telemetry)
+    check_telemetry(telemetry, totals)
     done = sum(row.status == 0 and row.gpu_id == 0 for row in telemetry.of(ACTION_INFER, 0))
     check(0 < done <= EXECUTIONS, f'{done} executions on a GPU that was lost after {EXECUTIONS}')
     late = [row for row in telemetry.requests if row.t > lost_ns]
@@ -78,9 +78,7 @@ def last_one_lost(new_cluster):
     check_all_answered(totals)
     check_mostly_served(totals)
     telemetry = cluster.stop()
-    telemetry.check_requests(totals.sent)
-    telemetry.check_actions()
-    check_no_lost_answers(telemetry)
+    check_telemetry(telemetry, totals)
 
 
 if __name__ == '__main__':

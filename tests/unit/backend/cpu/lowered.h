@@ -19,6 +19,11 @@ enum { LOWERED_TEAM = 2 };
 
 #define LOWERED_TOLERANCE 2e-5F
 
+/* From low to high, both included. */
+static inline uint32_t lowered_draw(struct prng *prng, uint32_t low, uint32_t high) {
+  return low + (uint32_t)prng_below(prng, high - low + 1);
+}
+
 static inline void lowered_run_reference(const struct plan_batch *batch, unsigned char *weights,
                                          unsigned char *input, unsigned char *output) {
   unsigned char *workspace = test_memory_take(batch->workspace_bytes + 64);

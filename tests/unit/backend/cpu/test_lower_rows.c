@@ -7,7 +7,7 @@ enum { ROUNDS = 60, RANK = 4, STEPS_MAX = 9, INPUTS_MAX = 3 };
 static struct prng prng;
 
 static uint32_t draw(uint32_t low, uint32_t high) {
-  return low + (uint32_t)prng_below(&prng, high - low + 1);
+  return lowered_draw(&prng, low, high);
 }
 
 static struct plan_operand input(uint32_t index) {

@@ -8,7 +8,7 @@ enum { ROUNDS = 40 };
 static struct prng prng;
 
 static uint32_t draw(uint32_t low, uint32_t high) {
-  return low + (uint32_t)prng_below(&prng, high - low + 1);
+  return lowered_draw(&prng, low, high);
 }
 
 struct sequences {
