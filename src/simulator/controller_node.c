@@ -243,9 +243,11 @@ static void carve(struct controller_node *controller, struct arena *arena) {
   controller->packages =
       arena_take(arena, config->packages_count, sizeof(struct controller_package));
   for (uint32_t i = 0; i < config->workers_count; i++) {
+    bool *is_gpu_lost = arena_take(arena, config->gpus_count, sizeof(bool));
     uint8_t *asked = arena_take(arena, config->packages_count, sizeof(uint8_t));
     if (!arena_is_counting(arena)) {
       controller->peers[i].asked = asked;
+      controller->peers[i].is_gpu_lost = is_gpu_lost;
     }
   }
   pool_init(&controller->requests, arena, config->scheduler->limits.requests + 1,

@@ -46,6 +46,7 @@ struct controller_peer {
   uint32_t worker_id;
   uint32_t failures_count; /* to connect, in a row */
   uint32_t pings_answered;
+  bool *is_gpu_lost;          /* by GPU, once the state is known */
   uint8_t *asked;             /* by package: enum controller_asked */
   uint32_t asked_count;       /* asked and not answered */
   struct duration unseen_end; /* how late the worker notices that we have closed */

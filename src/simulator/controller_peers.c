@@ -109,6 +109,14 @@ bool controller_is_initializing(const struct controller_node *controller, struct
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
+static void tell_forgotten(const struct controller_peer *peer, struct instant now,
+                           uint32_t gpu_index) {
+  const struct observer *observer = peer->controller->config.observer;
+  if (observer != NULL) {
+    observer->on_gpu_forgotten(observer->self, now, peer->worker_id, gpu_index);
+  }
+}
+
 static void join(struct controller_peer *peer, struct instant now) {
   struct controller_node *controller = peer->controller;
   const struct controller_node_config *config = &controller->config;
@@ -116,8 +124,9 @@ static void join(struct controller_peer *peer, struct instant now) {
   for (uint32_t i = 0; i < config->gpus_count; i++) {
     gpus[i] = config->gpus[i];
     gpus[i].clock_mhz = peer->state->clocks_mhz[i];
+    gpus[i].pages = peer->is_gpu_lost[i] ? 0 : gpus[i].pages;
     gpus[i].resident_models = peer->state->resident_models[i];
-    gpus[i].resident_count = peer->state->resident_counts[i];
+    gpus[i].resident_count = peer->is_gpu_lost[i] ? 0 : peer->state->resident_counts[i];
   }
   CHECK_EQ(
       scheduler_on_worker_up(controller->scheduler, now, peer->worker_id, gpus, config->gpus_count),
@@ -125,6 +134,11 @@ static void join(struct controller_peer *peer, struct instant now) {
   peer->phase = CONTROLLER_UP;
   if (config->observer != NULL) {
     config->observer->on_worker_up(config->observer->self, now, peer->worker_id);
+  }
+  for (uint32_t i = 0; i < config->gpus_count; i++) {
+    if (peer->is_gpu_lost[i]) {
+      tell_forgotten(peer, now, i);
+    }
   }
 }
 
@@ -157,6 +171,7 @@ static void on_state(struct controller_peer *peer, struct instant now) {
     }
   }
   peer->phase = CONTROLLER_SYNCING;
+  memcpy(peer->is_gpu_lost, peer->state->is_lost, controller->config.gpus_count);
   for (uint32_t i = 0; i < controller->config.packages_count; i++) {
     struct controller_package *package = &controller->packages[i];
     if (peer->asked[i] == ASKED_NOT && package->state != PACKAGE_UNKNOWN) {
@@ -165,6 +180,18 @@ static void on_state(struct controller_peer *peer, struct instant now) {
     }
   }
   join_if_complete(peer, now);
+}
+
+static void on_gpu_lost(struct controller_peer *peer, struct instant now, uint32_t gpu_index) {
+  CHECK_GE(peer->phase, CONTROLLER_SYNCING);
+  if (peer->is_gpu_lost[gpu_index]) {
+    return;
+  }
+  peer->is_gpu_lost[gpu_index] = true;
+  if (peer->phase == CONTROLLER_UP) {
+    scheduler_on_gpu_lost(peer->controller->scheduler, now, peer->worker_id, gpu_index);
+    tell_forgotten(peer, now, gpu_index);
+  }
 }
 
 static void on_pong(struct controller_peer *peer, struct instant now,
@@ -267,6 +294,20 @@ void controller_peer_close(struct controller_peer *peer, struct instant now, con
   on_closed(peer, now, why);
 }
 
+static void on_model_loaded(struct controller_peer *peer, struct instant now,
+                            const struct report_message *report) {
+  if (report->status == ACTION_GPU_LOST) { /* its last: the connection's end is on its way */
+    return;
+  }
+  CHECK_EQ(report->status, ACTION_SUCCESS);
+  if (peer->asked[report->package_index] == ASKED) {
+    peer->asked[report->package_index] = ASKED_LOADED;
+    peer->asked_count--;
+    on_package_answer(peer->controller, now, report->package_index);
+    join_if_complete(peer, now);
+  }
+}
+
 void controller_peer_on_report(struct controller_peer *peer, struct instant now,
                                const struct report_message *report) {
   if (report->connection != peer->connection) {
@@ -294,13 +335,10 @@ void controller_peer_on_report(struct controller_peer *peer, struct instant now,
     on_state(peer, now);
     break;
   case REPORT_MODEL_LOADED:
-    CHECK_EQ(report->status, ACTION_SUCCESS);
-    if (peer->asked[report->package_index] == ASKED) {
-      peer->asked[report->package_index] = ASKED_LOADED;
-      peer->asked_count--;
-      on_package_answer(peer->controller, now, report->package_index);
-      join_if_complete(peer, now);
-    }
+    on_model_loaded(peer, now, report);
+    break;
+  case REPORT_GPU_LOST:
+    on_gpu_lost(peer, now, report->gpu_index);
     break;
   case REPORT_RESULT:
     on_result(peer, now, report);

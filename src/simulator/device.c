@@ -17,6 +17,7 @@ struct device_gpu {
   struct device_engine engines[BACKEND_ENGINES];
   uint32_t permille;
   struct duration stall;
+  bool is_lost;
 };
 
 struct device {
@@ -110,6 +111,13 @@ static struct device_engine *engine_of(const struct device *device, uint64_t com
   return NULL;
 }
 
+/* Of a GPU that is lost; `now` may be before it began, on a clock that has leapt. */
+static void end_lost(struct device_engine *engine, struct instant now) {
+  struct backend_completion *completion = &engine->completion;
+  completion->status = ACTION_GPU_LOST;
+  completion->end = instant_max(completion->begin, instant_min(completion->end, now));
+}
+
 /* The inner backend's completion, as this device would have it. */
 static void hold_back(struct device *device, const struct backend_completion *from) {
   struct device_engine *engine = engine_of(device, from->command_id);
@@ -117,6 +125,10 @@ static void hold_back(struct device *device, const struct backend_completion *fr
   struct device_gpu *gpu = &device->gpus[engine->command.gpu_index];
   engine->completion = *from;
   engine->has_ended = true;
+  if (gpu->is_lost) {
+    end_lost(engine, from->end);
+    return;
+  }
   const int64_t took_ns = instant_since(from->end, from->begin).ns;
   struct instant *end = &engine->completion.end;
   *end = instant_add(from->begin, duration_ns(took_ns * engine->permille / 1000));
@@ -231,4 +243,14 @@ void device_stall_load(struct backend *backend, uint32_t gpu_index, struct durat
 void device_set_failing(struct backend *backend, uint32_t gpu_index, enum backend_engine engine,
                         bool is_failing) {
   gpu_at(backend, gpu_index)->engines[engine].is_failing = is_failing;
+}
+
+void device_lose(struct backend *backend, struct instant now, uint32_t gpu_index) {
+  struct device_gpu *gpu = gpu_at(backend, gpu_index);
+  gpu->is_lost = true;
+  for (int i = 0; i < BACKEND_ENGINES; i++) {
+    if (gpu->engines[i].is_busy && gpu->engines[i].has_ended) {
+      end_lost(&gpu->engines[i], now);
+    }
+  }
 }

@@ -1,5 +1,5 @@
-/* A GPU that may be slow, stalled or failing: a backend in front of another one, which it passes
- * commands to and whose completions it holds back or spoils.
+/* A GPU that may be slow, stalled, failing or lost: a backend in front of another one, which it
+ * passes commands to and whose completions it holds back or spoils.
  *
  * Like a real device that another tenant slows down, it says nothing of it: its clock reads as
  * ever. Commands under way when a fault is set keep their speed; a stall holds up the transfer that
@@ -33,6 +33,9 @@ void device_set_speed(struct backend *device, uint32_t gpu_index, uint32_t permi
 
 /* The next transfer of weights to end, or the one under way, takes so much longer. */
 void device_stall_load(struct backend *device, uint32_t gpu_index, struct duration by);
+
+/* The GPU is lost for good, as the caller makes the inner backend's: what is held back ends now. */
+void device_lose(struct backend *device, struct instant now, uint32_t gpu_index);
 
 /* From now on, commands of that engine fail when they end, or do not. */
 void device_set_failing(struct backend *device, uint32_t gpu_index, enum backend_engine engine,

@@ -26,6 +26,7 @@ enum {
   LOAD_MODEL_WIRE_BYTES = 700, /* either way */
   STATE_WIRE_BYTES = 200,      /* and 4 for each model resident, 500 for each package */
   STATE_PACKAGE_WIRE_BYTES = 500,
+  GPU_LOST_WIRE_BYTES = 200,
   /* An input that the controller made has shrunk by about this when it is sent: 602 kB become some
    * 10 kB (controller/inputs.c). */
   MADE_INPUT_COMPRESSION = 60,
@@ -94,6 +95,7 @@ enum report_kind {
   REPORT_PONG,
   REPORT_STATE,
   REPORT_MODEL_LOADED,
+  REPORT_GPU_LOST,
   REPORT_RESULT
 };
 
@@ -104,7 +106,10 @@ struct report_message {
   uint16_t status; /* enum action_status */
   uint32_t connection;
   uint64_t action_id;
-  uint32_t package_index; /* MODEL_LOADED; what STATE says lies in worker_node.state */
+  union {
+    uint32_t package_index; /* MODEL_LOADED; what STATE says lies in worker_node.state */
+    uint32_t gpu_index;     /* GPU_LOST */
+  };
   uint32_t model_id;
   uint32_t batch_size;
   uint32_t clock_before_mhz;

@@ -45,8 +45,12 @@ struct observer {
   void (*on_worker_up)(void *self, struct instant now, uint32_t worker_id);
   void (*on_worker_lost)(void *self, struct instant now, uint32_t worker_id, const char *why);
 
+  /* The controller's scheduler no longer has that GPU of a worker that is up. */
+  void (*on_gpu_forgotten)(void *self, struct instant now, uint32_t worker_id, uint32_t gpu_index);
+
   /* The worker's process has begun anew, with empty GPUs. */
   void (*on_worker_started)(void *self, struct instant now, uint32_t worker_id);
+  void (*on_gpu_withdrawn)(void *self, struct instant now, uint32_t worker_id, uint32_t gpu_index);
   /* An action goes to the executor, under the executor's name for it. */
   void (*on_action_taken)(void *self, struct instant now, uint32_t worker_id,
                           const struct executor_action *action, struct instant local);

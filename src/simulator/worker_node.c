@@ -27,6 +27,7 @@ struct parts {
   void *executor;
   struct backend_gpu *gpus;
   bool *has_package;
+  bool *is_gpu_lost;
 };
 
 static struct executor_limits limits_of(const struct worker_node_config *config) {
@@ -51,6 +52,7 @@ static struct parts carve(struct pool *actions, struct arena *arena,
                         .has_package = arena_take(arena, config->packages_count, sizeof(bool))};
   if (config->can_fail) {
     parts.device = arena_take(arena, 1, device_bytes(limits.gpus));
+    parts.is_gpu_lost = arena_take(arena, limits.gpus, sizeof(bool));
   }
   pool_init(actions, arena, config->actions_max, sizeof(struct worker_node_action));
   return parts;
@@ -126,6 +128,7 @@ static void state_forget(struct worker_node_state *state, uint32_t gpus_count) {
   free(state->resident_models);
   free(state->resident_counts);
   free(state->clocks_mhz);
+  free(state->is_lost);
   free(state->has_package);
   *state = (struct worker_node_state){.resident_models = NULL};
 }
@@ -140,10 +143,12 @@ static uint32_t state_take(struct worker_node *worker) {
   state->resident_models = calloc(gpus_count, sizeof(*state->resident_models));
   state->resident_counts = calloc(gpus_count, sizeof(*state->resident_counts));
   state->clocks_mhz = calloc(gpus_count, sizeof(*state->clocks_mhz));
+  state->is_lost = calloc(gpus_count, sizeof(*state->is_lost));
   state->has_package = calloc(config->packages_count, sizeof(*state->has_package));
   CHECK(state->resident_models != NULL);
   CHECK(state->resident_counts != NULL);
   CHECK(state->clocks_mhz != NULL);
+  CHECK(state->is_lost != NULL);
   CHECK(state->has_package != NULL);
   memcpy(state->has_package, worker->has_package, config->packages_count);
   for (uint32_t i = 0; i < gpus_count; i++) {
@@ -152,6 +157,7 @@ static uint32_t state_take(struct worker_node *worker) {
     worker->backend.ops->gpu(worker->backend.self, i, &device);
     state->clocks_mhz[i] = device.clock_mhz;
     executor_gpu_state(worker->executor, i, &gpu);
+    state->is_lost[i] = gpu.is_lost;
     state->resident_models[i] = calloc((size_t)gpu.models_resident + 1, sizeof(uint32_t));
     CHECK(state->resident_models[i] != NULL);
     for (uint32_t j = 0; state->resident_counts[i] < gpu.models_resident; j++) {
@@ -301,11 +307,55 @@ static void send_results(struct worker_node *worker, struct instant now) {
   } while (count == AT_ONCE);
 }
 
+/* As worker/lost.c: told before the results that the loss costs. */
+static void withdraw(struct worker_node *worker, uint32_t gpu_index) {
+  const struct observer *observer = worker->config.observer;
+  worker->is_gpu_lost[gpu_index] = true;
+  worker->gpus_lost_count++;
+  executor_on_gpu_lost(worker->executor, gpu_index);
+  for (uint32_t i = 0; i < worker->peers_count; i++) {
+    const struct worker_node_peer *peer = &worker->peers[i];
+    if (peer->connection != CONNECTION_NONE && peer->has_state) {
+      struct report_message *message = report(worker, peer->connection, GPU_LOST_WIRE_BYTES);
+      message->kind = REPORT_GPU_LOST;
+      message->gpu_index = gpu_index;
+    }
+  }
+  if (observer != NULL) {
+    observer->on_gpu_withdrawn(observer->self, worker->timer.events->now, worker->config.worker_id,
+                               gpu_index);
+  }
+}
+
+static void withdraw_lost(struct worker_node *worker) {
+  const struct backend *backend = &worker->backend;
+  if (!worker->config.can_fail ||
+      backend->ops->lost_count(backend->self) == worker->gpus_lost_count) {
+    return;
+  }
+  for (uint32_t i = 0; i < worker->config.backend->gpus_count; i++) {
+    struct backend_gpu gpu;
+    backend->ops->gpu(backend->self, i, &gpu);
+    if (gpu.is_lost && !worker->is_gpu_lost[i]) {
+      withdraw(worker, i);
+    }
+  }
+  if (worker->gpus_lost_count == worker->config.backend->gpus_count) {
+    executor_on_shutdown(worker->executor);
+  }
+}
+
 /* One turn, as of the worker's loop; `now` is local. Returns when the next is due, local too. */
 static struct instant turn(struct worker_node *worker, struct instant now) {
   take_completions(worker, now);
   give_commands(worker, now);
+  withdraw_lost(worker);
   send_results(worker, now);
+  if (worker->gpus_lost_count == worker->config.backend->gpus_count &&
+      worker->actions.taken_count == 0) { /* all is answered */
+    worker_node_crash(worker, false);
+    return INSTANT_NEVER;
+  }
   struct instant next = instant_min(executor_wakeup(worker->executor),
                                     worker->backend.ops->wakeup(worker->backend.self));
   if (!instant_after(worker->next_end, now)) {
@@ -480,6 +530,8 @@ static void begin(struct worker_node *worker) {
   }
   worker->executor = executor_init(parts.executor, &limits, parts.gpus, limits.gpus);
   worker->has_package = parts.has_package;
+  worker->is_gpu_lost = parts.is_gpu_lost;
+  worker->gpus_lost_count = 0;
   worker->peers_count = 0;
   worker->states_wanted_count = 0;
   worker->orphan_changes_count = 0;
@@ -592,6 +644,19 @@ void worker_node_pause(struct worker_node *worker, struct instant now, struct in
   /* Nothing reads its clock until then. */
   worker->clock.skew_ns -= instant_since(until, now).ns;
   worker_node_freeze(worker, until);
+}
+
+void worker_node_lose_gpu(struct worker_node *worker, struct instant now, uint32_t gpu_index) {
+  if (worker->is_running) {
+    const struct instant local = local_clock_read(&worker->clock, now);
+    device_lose(&worker->backend, local, gpu_index);
+    emulated_lose(&worker->emulated, local, gpu_index);
+    event_set(&worker->timer, instant_max(now, worker->frozen_until));
+  }
+}
+
+bool worker_node_has_lost(const struct worker_node *worker) {
+  return worker->is_running && worker->backend.ops->lost_count(worker->backend.self) > 0;
 }
 
 void worker_node_leap(struct worker_node *worker, struct duration by) {

@@ -54,6 +54,7 @@ struct worker_node_state {
   uint32_t **resident_models; /* by GPU */
   uint32_t *resident_counts;
   uint32_t *clocks_mhz;
+  bool *is_lost; /* by GPU */
   bool *has_package;
 };
 
@@ -82,6 +83,8 @@ struct worker_node {
   struct backend emulated; /* the same as `backend`, or the one behind the device */
   void *memory;            /* of the process: it is gone when that crashes */
   bool *has_package;
+  bool *is_gpu_lost; /* by GPU: withdrawn */
+  uint32_t gpus_lost_count;
   struct worker_node_config config;
   struct emulated_config backend_config;
   struct worker_node_state state;
@@ -124,6 +127,13 @@ void worker_node_freeze(struct worker_node *worker, struct instant until);
 /* Its clock stands still from now until then, and so does all of it: a virtual machine is paused.
  */
 void worker_node_pause(struct worker_node *worker, struct instant now, struct instant until);
+
+/* That GPU is lost. The process withdraws it, and ends when none is left. No effect while it is not
+ * running. */
+void worker_node_lose_gpu(struct worker_node *worker, struct instant now, uint32_t gpu_index);
+
+/* Whether a GPU of this process is lost. */
+bool worker_node_has_lost(const struct worker_node *worker);
 
 /* Its clock leaps ahead. */
 void worker_node_leap(struct worker_node *worker, struct duration by);

@@ -97,6 +97,9 @@ static void begin(struct inject *inject, const struct fault *fault, struct insta
   case FAULT_BAD_RUNS:
     device_set_failing(&worker->backend, fault->gpu, BACKEND_ENGINE_EXECUTE, true);
     break;
+  case FAULT_GPU_LOST:
+    worker_node_lose_gpu(worker, now, fault->gpu);
+    break;
   case FAULT_CONTROLLER:
     controller_node_crash(simulation_controller(simulation));
     break;
@@ -136,6 +139,12 @@ static void end(struct inject *inject, const struct fault *fault, struct instant
     break;
   case FAULT_BAD_RUNS:
     device_set_failing(&worker->backend, fault->gpu, BACKEND_ENGINE_EXECUTE, false);
+    break;
+  case FAULT_GPU_LOST: /* mended: who supervises the worker starts it anew */
+    if (worker_node_has_lost(worker)) {
+      worker_node_crash(worker, false);
+    }
+    worker_node_start(worker, now);
     break;
   case FAULT_CONTROLLER:
     controller_node_start(simulation_controller(inject->simulation), now);

@@ -8,7 +8,7 @@
 #include "base/prng.h"
 #include "scheduler/policy.h"
 
-enum { STREAM_CLUSTER, STREAM_WORKLOAD, STREAM_FAULTS };
+enum { STREAM_CLUSTER, STREAM_WORKLOAD, STREAM_FAULTS, STREAM_GPU_LOST };
 
 static const char *const WORDS[] = {
 #define FAULT_WORD_(name, word, takes) word,
@@ -122,12 +122,13 @@ static void draw_workload(struct fault_plan *plan, struct prng *prng,
  * back while work goes on that it knows nothing of is where it has most to get wrong. */
 static enum fault_kind draw_kind(struct prng *prng, const struct fault *last) {
   enum { SLOW_MORE = 5 };
-  const uint32_t kind = draw(prng, 0, FAULT_KINDS_COUNT - 1 + SLOW_MORE);
+  /* All but the last, which draw_gpu_lost() adds. */
+  const uint32_t kind = draw(prng, 0, FAULT_GPU_LOST - 1 + SLOW_MORE);
   const bool breaks = draw(prng, 0, 1) == 0;
   if (last != NULL && last->kind == FAULT_SLOW && breaks) {
     return FAULT_BREAK;
   }
-  return kind < FAULT_KINDS_COUNT ? (enum fault_kind)kind : FAULT_SLOW;
+  return kind < FAULT_GPU_LOST ? (enum fault_kind)kind : FAULT_SLOW;
 }
 
 static uint32_t draw_amount(struct prng *prng, enum fault_kind kind) {
@@ -195,6 +196,36 @@ static void draw_faults(struct fault_plan *plan, struct prng *prng) {
   }
 }
 
+/* To one seed of four, so that the others stay what they were: a GPU is lost, half the time while
+ * another fault of its worker lasts, in place of the last of twelve. */
+static void draw_gpu_lost(struct fault_plan *plan, struct prng *prng) {
+  const uint32_t most = PLAN_FAULTS_MAX - 1;
+  if (draw(prng, 1, 4) > 1) {
+    return;
+  }
+  bool has_controller = false;
+  plan->faults_count = plan->faults_count < most ? plan->faults_count : most;
+  for (uint32_t i = 0; i < plan->faults_count; i++) {
+    has_controller = has_controller || plan->faults[i].kind == FAULT_CONTROLLER;
+  }
+  struct fault fault = {.kind = FAULT_GPU_LOST};
+  fault.worker = draw(prng, 0, plan->workers - 1);
+  fault.gpu = draw(prng, 0, plan->gpus - 1);
+  fault.lasts = draw_length(prng, fault.kind);
+  fault.at = duration_add(duration_s(PLAN_WARM_S + PLAN_LEVEL_S),
+                          duration_us(draw(prng, 0, (PLAN_FAULTS_S - 5) * 1000000)));
+  if (plan->faults_count > 0 && draw(prng, 0, 1) == 0) {
+    strike_again(prng, &plan->faults[draw(prng, 0, plan->faults_count - 1)], &fault);
+  }
+  /* As with crashes: one worker must keep the models for a controller that restarts. */
+  if (has_controller && fault.worker == 0) {
+    fault.worker = plan->workers - 1;
+  }
+  if (!has_controller || fault.worker > 0) {
+    plan->faults[plan->faults_count++] = fault;
+  }
+}
+
 void plan_draw(struct fault_plan *plan, uint64_t seed, const struct model_spec *profile,
                uint32_t profile_count, double load_rps, const char *policy) {
   struct prng prng;
@@ -205,6 +236,8 @@ void plan_draw(struct fault_plan *plan, uint64_t seed, const struct model_spec *
   draw_workload(plan, &prng, profile, profile_count, load_rps);
   prng_init(&prng, seed, STREAM_FAULTS);
   draw_faults(plan, &prng);
+  prng_init(&prng, seed, STREAM_GPU_LOST);
+  draw_gpu_lost(plan, &prng);
 }
 
 struct duration plan_last_end(const struct fault_plan *plan) {

@@ -49,7 +49,8 @@ enum {
   X(FAULT_CONTROLLER_HANG, "controller-hang", "d")                                                 \
   X(FAULT_VANISH, "vanish", "d") /* the client, and what it waits for */                           \
   X(FAULT_FLOOD, "flood", "ad")  /* `amount` more requests a millisecond */                        \
-  X(FAULT_CLIENT_PARTITION, "client-partition", "d")
+  X(FAULT_CLIENT_PARTITION, "client-partition", "d")                                               \
+  X(FAULT_GPU_LOST, "gpu-lost", "wgd") /* until the process is started anew */
 
 enum fault_kind {
 #define FAULT_ENUM_(name, word, takes) name,

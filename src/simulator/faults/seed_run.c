@@ -69,8 +69,13 @@ static struct instant on_tick(void *self, struct instant now) {
     check_answers_on_tick(run->watch.answers, now, process);
   }
   for (uint32_t i = 0; i < run->plan->workers; i++) {
-    if (simulation_worker(run->simulation, i)->is_running) {
+    const struct worker_node *worker = simulation_worker(run->simulation, i);
+    if (worker->is_running) {
       check_results_on_tick(run->watch.results, now, i);
+      check_losses_on_worker_tick(run->watch.losses, now, worker);
+    }
+    if (controller_of(run)->is_running) {
+      check_losses_on_scheduler_tick(run->watch.losses, now, controller_of(run)->scheduler, i);
     }
   }
   run->is_done = is_over(run, now);
@@ -179,12 +184,13 @@ static enum err watch_init(struct seed_run *run, const char *timeline_path,
       check_windows_create(&watch->findings, plan->workers, worker->config.actions_max);
   watch->results =
       check_results_create(&watch->findings, plan->workers, worker->config.actions_max);
+  watch->losses = check_losses_create(&watch->findings, plan->workers, plan->gpus);
   watch->pages = check_pages_create(&watch->findings, plan->workers, plan->gpus, plan->pages,
                                     models, run->weights_pages);
   watch->predictions = check_predictions_create(&watch->findings, plan->workers, plan->gpus, models,
                                                 plan->execute_jitter_ppm, wall_offset_ns);
   if (watch->answers == NULL || watch->windows == NULL || watch->results == NULL ||
-      watch->pages == NULL || watch->predictions == NULL) {
+      watch->losses == NULL || watch->pages == NULL || watch->predictions == NULL) {
     return ERR_NO_MEMORY;
   }
   const struct duration last_end = plan_last_end(plan);
@@ -231,6 +237,7 @@ static bool finish(struct seed_run *run) {
   check_answers_destroy(watch->answers);
   check_windows_destroy(watch->windows);
   check_results_destroy(watch->results);
+  check_losses_destroy(watch->losses);
   check_pages_destroy(watch->pages);
   check_predictions_destroy(watch->predictions);
   simulation_destroy(run->simulation);

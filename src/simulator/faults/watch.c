@@ -33,6 +33,7 @@ static void on_action(void *self, struct instant now, uint32_t run,
                       const struct scheduler_action *action) {
   struct watch *watch = self;
   check_answers_on_action(watch->answers, now, run, action);
+  check_losses_on_action(watch->losses, now, action);
   if (watch->timeline != NULL) {
     timeline_on_action(watch->timeline, run, action);
   }
@@ -47,6 +48,7 @@ static void on_result(void *self, struct instant now, uint32_t run, uint32_t wor
 
 static void on_worker_up(void *self, struct instant now, uint32_t worker_id) {
   struct watch *watch = self;
+  check_losses_on_worker_up(watch->losses, worker_id);
   if (watch->timeline != NULL) {
     timeline_on_worker(watch->timeline, now, worker_id, "up");
   }
@@ -59,13 +61,30 @@ static void on_worker_lost(void *self, struct instant now, uint32_t worker_id, c
   }
 }
 
+static void on_gpu_forgotten(void *self, struct instant now, uint32_t worker_id,
+                             uint32_t gpu_index) {
+  struct watch *watch = self;
+  check_losses_on_gpu_forgotten(watch->losses, worker_id, gpu_index);
+  if (watch->timeline != NULL) {
+    timeline_on_worker(watch->timeline, now, worker_id,
+                       gpu_index == 0 ? "GPU 0 is lost" : "GPU 1 is lost");
+  }
+}
+
 static void on_worker_started(void *self, struct instant now, uint32_t worker_id) {
   struct watch *watch = self;
   check_results_on_worker_started(watch->results, worker_id);
+  check_losses_on_worker_started(watch->losses, worker_id);
   check_pages_on_worker_started(watch->pages, worker_id);
   if (watch->timeline != NULL) {
     timeline_on_worker(watch->timeline, now, worker_id, "started");
   }
+}
+
+static void on_gpu_withdrawn(void *self, struct instant now, uint32_t worker_id,
+                             uint32_t gpu_index) {
+  struct watch *watch = self;
+  check_losses_on_gpu_withdrawn(watch->losses, now, worker_id, gpu_index);
 }
 
 static void on_action_taken(void *self, struct instant now, uint32_t worker_id,
@@ -120,7 +139,9 @@ const struct observer watch_observer = {
     .on_result = on_result,
     .on_worker_up = on_worker_up,
     .on_worker_lost = on_worker_lost,
+    .on_gpu_forgotten = on_gpu_forgotten,
     .on_worker_started = on_worker_started,
+    .on_gpu_withdrawn = on_gpu_withdrawn,
     .on_action_taken = on_action_taken,
     .on_action_done = on_action_done,
     .on_submit = on_submit,
@@ -145,7 +166,7 @@ void watch_on_fault(void *self, struct instant now, const struct fault *fault, b
   if (fault->kind == FAULT_SLOW) {
     check_predictions_on_change(watch->predictions, now, begins ? 1 : -1);
   } else if (fault->kind == FAULT_CLOCK || fault->kind == FAULT_CRASH ||
-             fault->kind == FAULT_CRASH_MACHINE) {
+             fault->kind == FAULT_CRASH_MACHINE || fault->kind == FAULT_GPU_LOST) {
     check_predictions_on_change(watch->predictions, now, 0);
   }
   if (watch->timeline != NULL) {

@@ -4,6 +4,7 @@
 
 #include "simulator/faults/check_answers.h"
 #include "simulator/faults/check_goodput.h"
+#include "simulator/faults/check_losses.h"
 #include "simulator/faults/check_pages.h"
 #include "simulator/faults/check_predictions.h"
 #include "simulator/faults/check_results.h"
@@ -15,6 +16,7 @@ struct watch {
   struct check_answers *answers;
   struct check_windows *windows;
   struct check_results *results;
+  struct check_losses *losses;
   struct check_pages *pages;
   struct check_predictions *predictions;
   struct check_goodput goodput;

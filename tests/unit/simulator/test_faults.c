@@ -83,7 +83,7 @@ static void every_kind_is_got_over(void **state) {
       "partition worker=0 for=4", "slow amount=5000 for=3",    "clock amount=50 for=3",
       "stall amount=2000",        "bad-loads for=3",           "bad-runs for=3",
       "controller for=2",         "controller-hang for=4",     "vanish for=1",
-      "flood amount=20 for=0.3",  "client-partition for=4"};
+      "flood amount=20 for=0.3",  "client-partition for=4",    "gpu-lost worker=1 for=3"};
   assert_int_equal(sizeof(FAULTS) / sizeof(FAULTS[0]), FAULT_KINDS_COUNT);
   for (size_t i = 0; i < FAULT_KINDS_COUNT; i++) {
     run_with(FAULTS[i]);
@@ -96,6 +96,7 @@ static void every_kind_is_got_over(void **state) {
 struct seen {
   uint32_t ups;
   uint32_t losses;
+  uint32_t gpus_forgotten;
 };
 
 static void on_request(void *self, struct instant now, uint64_t ticket, uint32_t model_id) {
@@ -132,6 +133,15 @@ static void on_worker_lost(void *self, struct instant now, uint32_t worker_id, c
 static void on_worker_started(void *self, struct instant now, uint32_t worker_id) {
   (void)self, (void)now, (void)worker_id;
 }
+static void on_gpu_forgotten(void *self, struct instant now, uint32_t worker_id,
+                             uint32_t gpu_index) {
+  (void)now, (void)worker_id, (void)gpu_index;
+  ((struct seen *)self)->gpus_forgotten++;
+}
+static void on_gpu_withdrawn(void *self, struct instant now, uint32_t worker_id,
+                             uint32_t gpu_index) {
+  (void)self, (void)now, (void)worker_id, (void)gpu_index;
+}
 static void on_action_taken(void *self, struct instant now, uint32_t worker_id,
                             const struct executor_action *action, struct instant local) {
   (void)self, (void)now, (void)worker_id, (void)action, (void)local;
@@ -166,8 +176,9 @@ static struct instant end_run(void *self, struct instant now) {
 }
 
 /* How often workers came and went in 20 s. */
-static struct seen watch(const char *text) {
+static struct seen watch(uint32_t gpus, const char *text) {
   struct fault_plan plan = quiet_plan();
+  plan.gpus = gpus;
   struct error_text error;
   assert_true(plan_parse_fault(&plan, text, &plan.faults[plan.faults_count++], &error));
   struct seen seen = {.ups = 0};
@@ -180,6 +191,8 @@ static struct seen watch(const char *text) {
                                     .on_result = on_result,
                                     .on_worker_up = on_worker_up,
                                     .on_worker_lost = on_worker_lost,
+                                    .on_gpu_forgotten = on_gpu_forgotten,
+                                    .on_gpu_withdrawn = on_gpu_withdrawn,
                                     .on_worker_started = on_worker_started,
                                     .on_action_taken = on_action_taken,
                                     .on_action_done = on_action_done,
@@ -190,7 +203,7 @@ static struct seen watch(const char *text) {
   struct workload_fault fault;
   struct simulation_config config = {.duration = duration_s(20),
                                      .workers_count = 2,
-                                     .gpus_per_worker = 1,
+                                     .gpus_per_worker = gpus,
                                      .pages = 200,
                                      .profile = profile.specs,
                                      .profile_count = profile.count,
@@ -218,10 +231,10 @@ static struct seen watch(const char *text) {
 
 static void a_silent_worker_is_lost_and_comes_back(void **state) {
   (void)state;
-  const struct seen seen = watch("hang worker=0 at=8 for=4");
+  const struct seen seen = watch(1, "hang worker=0 at=8 for=4");
   assert_int_equal(seen.losses, 1);
   assert_int_equal(seen.ups, 3);
-  const struct seen shortly = watch("hang worker=0 at=8 for=2");
+  const struct seen shortly = watch(1, "hang worker=0 at=8 for=2");
   assert_int_equal(shortly.losses, 0);
   assert_int_equal(shortly.ups, 2);
 }
@@ -229,9 +242,22 @@ static void a_silent_worker_is_lost_and_comes_back(void **state) {
 /* What workers said while it stood still lies in its sockets: that is no silence of theirs. */
 static void a_controller_that_stood_still_keeps_its_workers(void **state) {
   (void)state;
-  const struct seen seen = watch("controller-hang at=8 for=4");
+  const struct seen seen = watch(1, "controller-hang at=8 for=4");
   assert_int_equal(seen.losses, 0);
   assert_int_equal(seen.ups, 2);
+}
+
+/* One of two: the worker goes on with the other until it is started anew. The last: it ends at
+ * once and says so, so nobody waits for its silence. */
+static void a_lost_gpu_costs_itself_alone(void **state) {
+  (void)state;
+  const struct seen one = watch(2, "gpu-lost worker=0 gpu=1 at=8 for=4");
+  assert_int_equal(one.gpus_forgotten, 1);
+  assert_int_equal(one.losses, 1); /* when it is started anew */
+  assert_int_equal(one.ups, 3);
+  const struct seen last = watch(1, "gpu-lost worker=0 at=8 for=4");
+  assert_int_equal(last.losses, 1);
+  assert_int_equal(last.ups, 3);
 }
 
 /* ---- plans ------------------------------------------------------------------------------------
@@ -269,6 +295,7 @@ int main(void) {
       cmocka_unit_test(every_kind_is_got_over),
       cmocka_unit_test(a_silent_worker_is_lost_and_comes_back),
       cmocka_unit_test(a_controller_that_stood_still_keeps_its_workers),
+      cmocka_unit_test(a_lost_gpu_costs_itself_alone),
       cmocka_unit_test(a_plan_is_its_seeds),
   };
   return cmocka_run_group_tests(tests, open_inputs, close_inputs);
