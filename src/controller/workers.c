@@ -234,6 +234,12 @@ static enum err on_model_loaded(struct remote_worker *worker, struct wire_reader
   if (worker->asked[package_index] != ASKED) {
     return ERR_MALFORMED;
   }
+  if (loaded.status == ACTION_GPU_LOST) {
+    /* Its last, and it ends: that says nothing of the package, which others may load. */
+    log_warning("Worker %s has no GPU left", worker->name);
+    connection_close(worker->connection);
+    return ERR_OK;
+  }
   const bool is_success = loaded.status == ACTION_SUCCESS && model_spec_is_valid(&loaded.spec);
   if (loaded.status == ACTION_SUCCESS && !is_success) {
     loaded.status = ACTION_RUNTIME_ERROR;

@@ -1,10 +1,15 @@
 """GPUs that are lost under load: one of two, then the last of a worker."""
 import re
+import struct
+import threading
 import time
+
+import wire
 
 from cluster import ACTION_INFER, RESULT_SUCCESS, check, run
 from cluster_failures import (MODELS, RATE, check_all_answered, check_mostly_served, end_load,
                               start_load, works_on)
+from cluster_hostile import FalseWorker, answer_as_worker, handshake, message, state_of
 
 EXECUTIONS = 100  # of the GPU that is lost
 GPU_LOST = 14
@@ -81,5 +86,34 @@ def last_one_lost(new_cluster):
     check_telemetry(telemetry, totals)
 
 
+def lost_while_loading(new_cluster):
+    """A worker that loses its last GPU while it loads a model leaves the model to the others."""
+    has_refused = threading.Event()
+
+    def behave(peer):
+        handshake(peer, state_of([(b'GPU', 1376, 1380, 0, ())]))
+        while (received := peer.receive()) is not None:
+            message_type, meta, _ = received
+            if message_type == wire.LOAD_MODEL:
+                action_id, = struct.unpack_from('<Q', meta)
+                peer.send(message(wire.MODEL_LOADED, action_id, GPU_LOST, wire.spec()))
+                has_refused.set()
+            else:
+                answer_as_worker(peer, message_type, meta)
+
+    false = FalseWorker([behave])
+    cluster = new_cluster(workers=1)
+    cluster.start_worker(0)
+    cluster.start_controller(addresses=[*cluster.worker_addresses, false.address])
+    cluster.wait_up(0)
+    cluster.controller.wait_for(f'Worker {false.address} is up')
+    totals = end_load(start_load(cluster))
+    check(has_refused.is_set(), 'the worker without a GPU was not asked to load')
+    check_all_answered(totals)
+    check_mostly_served(totals)
+    check('has no GPU left' in cluster.controller.text(), 'the worker was not given up')
+    cluster.stop()
+
+
 if __name__ == '__main__':
-    run([one_of_two_lost, last_one_lost])
+    run([one_of_two_lost, last_one_lost, lost_while_loading])
