@@ -7,7 +7,11 @@
  * Order is (time, number of the source): total, so a run repeats exactly. What a source holds back
  * (the messages of a channel) leaves in its own order.
  *
- * Thread: one owner. Cost: O(log sources) a moment (base/tournament.h).
+ * The queue is a tournament as in base/tournament.h, but of words that hold a moment and a number:
+ * of half the instructions, and which source is first needs no search. So that any moment and any
+ * number fit, moments count from a base that moves on.
+ *
+ * Thread: one owner. Cost: O(log8 sources) a moment.
  */
 #ifndef CLOCKWORK_SIMULATOR_EVENTS_H
 #define CLOCKWORK_SIMULATOR_EVENTS_H
@@ -16,8 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/time.h"
-#include "base/tournament.h"
 
 struct events;
 
@@ -31,11 +35,22 @@ struct event_source {
   struct instant (*run)(void *self, struct instant now);
   void *self;
   void (*expect)(const void *self);
+  struct instant at; /* INSTANT_NEVER: not set */
 };
 
+enum { EVENTS_LEVELS_ABOVE_MAX = 8 };
+
 struct events {
-  struct tournament next; /* of the sources, by number */
+  /* (moment after `base`, number), of the sources by number, then the least of each eight of them,
+   * then of each eight of these, level by level. */
+  uint64_t *keys;
+  uint64_t first_key;
+  uint32_t number_bits; /* of a key: the lowest */
+  uint32_t levels_above;
+  size_t starts[EVENTS_LEVELS_ABOVE_MAX]; /* of the levels, in keys */
+  struct instant base;
   struct event_source *sources;
+  uint32_t sources_max;
   bool is_expecting;  /* some source wants to be told */
   uint32_t expected;  /* the number of the source that was told last */
   struct instant now; /* of the event that runs, or ran last */
@@ -59,8 +74,8 @@ void events_init(struct events *events, void *memory, uint32_t sources_max, stru
 void event_init(struct event *event, struct events *events,
                 struct instant (*run)(void *self, struct instant now), void *self);
 
-/* A hint: `expect` is called when the event is probably the next but one, to bring what it will
- * touch into the processor's caches (base/prefetch.h). It changes nothing. */
+/* A hint: `expect` is called before another event runs if this one is to be the next, to bring what
+ * it will touch into the processor's caches (base/prefetch.h). It changes nothing. */
 void event_set_expect(struct event *event, void (*expect)(const void *self));
 
 /* Its next moment; the past counts as now, INSTANT_NEVER takes it out. */
