@@ -1,131 +1,103 @@
 #include "base/tournament.h"
 
-#include <string.h>
-
 #include "base/check.h"
 
-enum { GROUP_BITS = TOURNAMENT_GROUP_BITS, GROUP = TOURNAMENT_GROUP };
+enum { GROUP = TOURNAMENT_GROUP };
 
 static uint32_t groups_of(uint32_t count) {
   return count / GROUP + (count % GROUP != 0);
 }
 
-/* A level of the tree, and how to get to the next. */
-struct level {
-  int64_t *keys;
-  uint32_t *winners; /* NULL on the first */
-  uint32_t groups;
-};
-
-static struct level first_level(const struct tournament *tournament) {
-  const uint32_t capacity = tournament->capacity == 0 ? 1 : tournament->capacity;
-  return (struct level){.keys = tournament->keys, .groups = groups_of(capacity)};
-}
-
-static struct level next_level(const struct tournament *tournament, const struct level *level) {
-  const size_t places = (size_t)level->groups * GROUP;
-  return (struct level){.keys = level->keys + places,
-                        .winners =
-                            level->winners == NULL ? tournament->winners : level->winners + places,
-                        .groups = groups_of(level->groups)};
-}
-
 void tournament_init(struct tournament *tournament, struct arena *arena, uint32_t capacity) {
+  CHECK_LE(capacity, TOURNAMENT_CAPACITY_MAX);
   *tournament = (struct tournament){.capacity = capacity, .first_key = INT64_MAX};
   uint32_t groups = groups_of(capacity == 0 ? 1 : capacity);
-  const size_t entrants = (size_t)groups * GROUP;
-  size_t places = entrants;
-  tournament->levels_count = 1;
+  uint32_t places = groups * GROUP;
   while (groups > 1) {
+    tournament->starts[tournament->levels_above++] = places;
     groups = groups_of(groups);
-    places += (size_t)groups * GROUP;
-    tournament->levels_count++;
+    places += groups * GROUP;
   }
   tournament->keys = arena_take(arena, places, sizeof(int64_t));
-  tournament->winners = arena_take(arena, places - entrants, sizeof(uint32_t));
-  for (size_t i = 0; i < places && !arena_is_counting(arena); i++) {
+  tournament->leaders = arena_take(arena, places / GROUP, sizeof(uint8_t));
+  for (uint32_t i = 0; i < places && !arena_is_counting(arena); i++) {
     tournament->keys[i] = INT64_MAX;
   }
 }
 
-/* Of two entrants of a group the one with the lesser key, of equals `a`. By arithmetic: a branch
- * could not be foretold. */
-static uint32_t lesser(const int64_t *keys, uint32_t a, uint32_t b) {
-  const uint32_t is_b = (uint32_t)(keys[b] < keys[a]);
-  return a ^ ((a ^ b) & (0U - is_b));
+struct contender {
+  int64_t key;
+  uint32_t place; /* in its group */
+};
+
+/* Of equals the first. By conditional moves: a branch could not be foretold. */
+static inline struct contender lesser(struct contender a, struct contender b) {
+  const bool is_b = __builtin_expect_with_probability(b.key < a.key, 1, 0.5);
+  return (struct contender){.key = is_b ? b.key : a.key, .place = is_b ? b.place : a.place};
 }
 
-/* The first of the smallest keys of a group: in three steps, not in seven. */
-static uint32_t group_first(const int64_t *keys) {
-  const uint32_t left = lesser(keys, lesser(keys, 0, 1), lesser(keys, 2, 3));
-  const uint32_t right = lesser(keys, lesser(keys, 4, 5), lesser(keys, 6, 7));
-  return lesser(keys, left, right);
+/* The first of the smallest of four keys. */
+static inline struct contender first_of_four(const int64_t *keys, uint32_t place) {
+  struct contender first = {.key = keys[place], .place = place};
+  for (uint32_t i = place + 1; i < place + 4; i++) {
+    first = lesser(first, (struct contender){.key = keys[i], .place = i});
+  }
+  return first;
 }
 
 void tournament_set(struct tournament *tournament, uint32_t entrant, int64_t key) {
   CHECK_LT(entrant, tournament->capacity);
-  uint32_t winner = entrant;
-  uint32_t place = entrant;
-  tournament->keys[entrant] = key;
-  struct level level = first_level(tournament);
-  for (uint32_t shift = 0;; shift += GROUP_BITS) {
-    const uint32_t group = place / GROUP;
-    const bool is_top = level.groups == 1;
-    const struct level next = next_level(tournament, &level);
-    int64_t *above = is_top ? &tournament->first_key : &next.keys[group];
-    uint32_t *winner_above = is_top ? &tournament->first : &next.winners[group];
-    const uint32_t led = *winner_above >> shift;
-    if (led != place) {
-      /* Nothing changes further up while the group's leader stays ahead of it. */
-      if (key > *above || (key == *above && place > led)) {
+  int64_t *level = tournament->keys;
+  uint8_t *leaders = tournament->leaders;
+  uint32_t at = entrant; /* in its level */
+  level[at] = key;
+  for (uint32_t i = 0;; i++) {
+    const bool is_top = i == tournament->levels_above;
+    const uint32_t start = is_top ? 0 : tournament->starts[i]; /* of the next level */
+    const uint32_t group = at / GROUP;
+    const uint32_t place = at % GROUP;
+    int64_t *above = is_top ? &tournament->first_key : &tournament->keys[start + group];
+    const int64_t key_above = *above;
+    struct contender first = {.key = key, .place = place};
+    if (key >= key_above) {
+      if (leaders[group] != place) {
+        /* It leads neither before nor after, unless it takes the lead of its equal. */
+        if (key == key_above && place < leaders[group]) {
+          leaders[group] = (uint8_t)place;
+        }
         return;
       }
-    } else if (key > *above) {
       /* The leader fell back: the only case in which all of them are compared. */
-      const int64_t *keys = &level.keys[group * GROUP];
-      const uint32_t first = group * GROUP + group_first(keys);
-      if (first != place) {
-        winner = level.winners == NULL ? first : level.winners[first];
-        key = level.keys[first];
-      }
+      const int64_t *keys = &level[at - place];
+      first = lesser(first_of_four(keys, 0), first_of_four(keys, 4));
     }
-    if (*above == key && *winner_above == winner) {
+    leaders[group] = (uint8_t)first.place;
+    if (first.key == key_above) {
       return;
     }
-    *above = key;
-    *winner_above = winner;
+    *above = first.key;
     if (is_top) {
       return;
     }
-    place = group;
-    level = next;
+    key = first.key;
+    at = group;
+    level = &tournament->keys[start];
+    leaders = &tournament->leaders[start / GROUP];
   }
 }
 
-uint32_t tournament_runner_up(const struct tournament *tournament) {
-  struct level level = first_level(tournament);
-  while (level.groups > 1) {
-    level = next_level(tournament, &level);
+uint32_t tournament_first(const struct tournament *tournament) {
+  uint32_t at = 0;
+  for (uint32_t i = tournament->levels_above; i > 0; i--) {
+    at = at * GROUP + tournament->leaders[tournament->starts[i - 1] / GROUP + at];
   }
-  const uint32_t top = tournament->levels_count - 1;
-  int64_t keys[GROUP];
-  memcpy(keys, level.keys, sizeof(keys));
-  keys[tournament->first >> (top * GROUP_BITS)] = INT64_MAX;
-  const uint32_t place = group_first(keys);
-  return level.winners == NULL ? place : level.winners[place];
+  return at * GROUP + tournament->leaders[at];
 }
 
 void tournament_expect(const struct tournament *tournament, uint32_t entrant) {
-  struct level level = first_level(tournament);
-  for (;;) {
-    __builtin_prefetch(&level.keys[entrant]);
-    if (level.winners != NULL) {
-      __builtin_prefetch(&level.winners[entrant]);
-    }
-    if (level.groups == 1) {
-      return;
-    }
-    level = next_level(tournament, &level);
+  __builtin_prefetch(&tournament->keys[entrant]);
+  for (uint32_t i = 0; i < tournament->levels_above; i++) {
     entrant /= GROUP;
+    __builtin_prefetch(&tournament->keys[tournament->starts[i] + entrant]);
   }
 }

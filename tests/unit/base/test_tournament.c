@@ -71,25 +71,6 @@ static void random_changes_match_a_scan(void **state) {
   }
 }
 
-static void the_runner_up_is_the_best_of_the_other_parts(void **state) {
-  (void)state;
-  struct tournament tournament;
-  struct arena arena = open_tournament(&tournament, 64);
-  tournament_set(&tournament, 3, 5);
-  tournament_set(&tournament, 4, 6); /* in the first's part: passed over */
-  tournament_set(&tournament, 12, 8);
-  tournament_set(&tournament, 60, 7);
-  assert_int_equal(tournament_runner_up(&tournament), 60);
-  tournament_set(&tournament, 60, INT64_MAX);
-  assert_int_equal(tournament_runner_up(&tournament), 12);
-  test_arena_close(&arena);
-  arena = open_tournament(&tournament, 8);
-  tournament_set(&tournament, 3, 5);
-  tournament_set(&tournament, 4, 6);
-  assert_int_equal(tournament_runner_up(&tournament), 4);
-  test_arena_close(&arena);
-}
-
 static void set_beyond(void *tournament) {
   tournament_set(tournament, 9, 1);
 }
@@ -107,7 +88,6 @@ int main(void) {
       cmocka_unit_test(nobody_takes_part_at_first),
       cmocka_unit_test(of_equal_keys_the_lowest_number_wins),
       cmocka_unit_test(random_changes_match_a_scan),
-      cmocka_unit_test(the_runner_up_is_the_best_of_the_other_parts),
       cmocka_unit_test(a_number_beyond_the_capacity_aborts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
