@@ -247,7 +247,12 @@ void scheduler_expect_request(const struct scheduler *scheduler, uint32_t model_
     return;
   } else if (step == 1) {
     prefetch(model->residencies.next, PREFETCH_LINE_BYTES);
+    prefetch(model->residencies.previous, PREFETCH_LINE_BYTES);
     prefetch(model->queue.last, PREFETCH_LINE_BYTES);
+  } else if (step == 2 && !list_is_empty(&model->residencies)) {
+    const struct residency *next =
+        LIST_ENTRY(model->residencies.next, const struct residency, of_model);
+    prefetch(next->gpu, PREFETCH_LINE_BYTES);
   }
   if (scheduler->policy->expect != NULL) {
     scheduler->policy->expect(scheduler->policy_state, model, step);

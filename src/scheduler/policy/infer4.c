@@ -21,19 +21,16 @@
 #include "base/prefetch.h"
 #include "base/tournament.h"
 #include "scheduler/demand.h"
+#include "scheduler/offer_queue.h"
 #include "scheduler/offers.h"
 #include "scheduler/policy.h"
-
-struct infer4_gpu {
-  struct pairing
-      offers; /* of struct offers_holder, the most urgent first; the tie is the model's id */
-};
 
 struct infer4 {
   struct scheduler *scheduler;
   struct demand demand;
   struct offers holders;
-  struct infer4_gpu *gpus; /* by gpu id */
+  /* By gpu id: of struct offers_holder, the most urgent first; the tie is the model's id. */
+  struct offer_queue *offers;
   /* By gpu id, those that have offers and could take one: when they want work. */
   struct tournament ready;
   /* The first of them: how far foresee() has come with it. */
@@ -47,20 +44,23 @@ static void *infer4_init(struct arena *arena, struct scheduler *scheduler) {
   struct infer4 *infer4 = arena_take(arena, 1, sizeof(*infer4));
   struct infer4 *built = infer4 != NULL ? infer4 : &counted;
   built->scheduler = scheduler;
-  built->gpus = arena_take(arena, limits->gpus, sizeof(struct infer4_gpu));
+  built->offers = arena_take(arena, limits->gpus, sizeof(struct offer_queue));
+  for (uint32_t i = 0; i < limits->gpus && !arena_is_counting(arena); i++) {
+    offer_queue_init(&built->offers[i]);
+  }
   tournament_init(&built->ready, arena, limits->gpus);
   demand_init(&built->demand, arena, scheduler, DEMAND_MOST_TIME);
   offers_init(&built->holders, arena, scheduler);
   return infer4;
 }
 
-static struct infer4_gpu *of_gpu(const struct infer4 *infer4, const struct gpu *gpu) {
-  return &infer4->gpus[gpu->gpu_id];
+static struct offer_queue *offers_of(const struct infer4 *infer4, const struct gpu *gpu) {
+  return &infer4->offers[gpu->gpu_id];
 }
 
 /* The GPU takes part again: it has offers, and its predicted free time is known. */
 static void ready_update(struct infer4 *infer4, const struct gpu *gpu) {
-  const bool has_offers = of_gpu(infer4, gpu)->offers.count > 0;
+  const bool has_offers = offers_of(infer4, gpu)->count > 0;
   const struct instant wants_work =
       instant_sub(gpu->free_at, infer4->scheduler->config.schedule_ahead);
   tournament_set(&infer4->ready, gpu->gpu_id, has_offers ? wants_work.ns : INT64_MAX);
@@ -85,15 +85,12 @@ static struct model *model_of(const struct infer4 *infer4, const struct offers_h
 
 static void offer_withdraw(struct infer4 *infer4, struct offers_holder *offered) {
   const struct model *model = model_of(infer4, offered);
-  pairing_remove(&of_gpu(infer4, offered->gpu)->offers, &offered->offer);
+  offer_queue_remove(offers_of(infer4, offered->gpu), &infer4->holders, offered);
   offers_withdraw(&infer4->holders, model, offered);
 }
 
 static void offer_move(struct infer4 *infer4, struct offers_holder *offered, int64_t key) {
-  struct pairing *offers = &of_gpu(infer4, offered->gpu)->offers;
-  const uint64_t model_id = offered->offer.tie;
-  pairing_remove(offers, &offered->offer);
-  pairing_insert(offers, &offered->offer, key, model_id);
+  offer_queue_move(offers_of(infer4, offered->gpu), &infer4->holders, offered, key);
 }
 
 static int64_t urgency_of(const struct model *model, const struct gpu *gpu) {
@@ -113,8 +110,8 @@ static void offer_hasten(struct infer4 *infer4, const struct model *model,
 static void offer_make(struct infer4 *infer4, const struct model *model,
                        struct offers_holder *holder) {
   offers_make(&infer4->holders, model, holder);
-  pairing_insert(&of_gpu(infer4, holder->gpu)->offers, &holder->offer,
-                 urgency_of(model, holder->gpu), model->model_id);
+  offer_queue_insert(offers_of(infer4, holder->gpu), &infer4->holders, holder,
+                     urgency_of(model, holder->gpu), model->model_id);
   ready_update(infer4, holder->gpu);
 }
 
@@ -122,7 +119,7 @@ static void offer_make(struct infer4 *infer4, const struct model *model,
 static bool takes_at_once(const void *self, const struct model *model, const struct gpu *gpu) {
   const struct infer4 *infer4 = self;
   const struct instant now = infer4->scheduler->now;
-  if (gpu->infers_count > 0 || of_gpu(infer4, gpu)->offers.count > 0 || gpu_is_late(gpu, now)) {
+  if (gpu->infers_count > 0 || offers_of(infer4, gpu)->count > 0 || gpu_is_late(gpu, now)) {
     return false;
   }
   const struct instant end =
@@ -151,6 +148,11 @@ static void infer4_expect(const void *self, const struct model *model, uint32_t 
   offers_expect(&infer4->holders, model_id, step);
   if (step == 0) {
     demand_expect(&infer4->demand, model_id);
+  } else if (step == 2) {
+    const struct offers_holder *next = offers_next(&infer4->holders, model);
+    if (next != NULL) {
+      prefetch(&infer4->offers[next->gpu->gpu_id], PREFETCH_LINE_BYTES);
+    }
   }
 }
 
@@ -207,13 +209,13 @@ static void infer4_on_unloaded(void *self, struct residency *residency) {
 
 static void infer4_on_gpu_up(void *self, struct gpu *gpu) {
   struct infer4 *infer4 = self;
-  CHECK_EQ(of_gpu(infer4, gpu)->offers.count, 0);
+  CHECK_EQ(offers_of(infer4, gpu)->count, 0);
   demand_on_gpu_up(&infer4->demand, gpu);
 }
 
 static void infer4_on_gpu_lost(void *self, struct gpu *gpu) {
   struct infer4 *infer4 = self;
-  CHECK_EQ(of_gpu(infer4, gpu)->offers.count, 0);
+  CHECK_EQ(offers_of(infer4, gpu)->count, 0);
   tournament_set(&infer4->ready, gpu->gpu_id, INT64_MAX);
   demand_on_gpu_lost(&infer4->demand, gpu);
 }
@@ -285,10 +287,10 @@ static bool send_batch(struct infer4 *infer4, struct residency *residency,
 
 /* Give this GPU its most urgent batch. False: there is none, or it can't take more. */
 static bool give_work(struct infer4 *infer4, struct gpu *gpu) {
-  const struct infer4_gpu *entry = of_gpu(infer4, gpu);
+  const struct offer_queue *offers = offers_of(infer4, gpu);
   const struct instant start = gpu_guaranteed_start(gpu, infer4->scheduler->now);
-  while (entry->offers.first != NULL) {
-    struct offers_holder *offered = PAIRING_ENTRY(entry->offers.first, struct offers_holder, offer);
+  struct offers_holder *offered = NULL;
+  while ((offered = offer_queue_first(offers, &infer4->holders)) != NULL) {
     struct model *model = model_of(infer4, offered);
     struct choice choice;
     if (model->queue.count == 0 || !choose_batch(model, gpu, start, &choice)) {
@@ -299,7 +301,7 @@ static bool give_work(struct infer4 *infer4, struct gpu *gpu) {
         instant_sub(choice.first->target, policy_estimate(model, choice.kind, gpu)).ns;
     if (urgency > offered->offer.key) {
       offer_move(infer4, offered, urgency);
-      if (entry->offers.first != &offered->offer) {
+      if (offer_queue_first(offers, &infer4->holders) != offered) {
         continue; /* something else is more urgent after all */
       }
     }
@@ -332,41 +334,37 @@ static void foresee(struct infer4 *infer4) {
   const struct scheduler *scheduler = infer4->scheduler;
   const uint32_t gpu_id = tournament_first(&infer4->ready);
   const struct gpu *gpu = pool_at(&scheduler->gpus, gpu_id);
-  const struct pairing_node *offer = infer4->gpus[gpu_id].offers.first;
+  const struct offer_queue *offers = &infer4->offers[gpu_id];
   if (infer4->foreseen_gpu_id != gpu_id) {
     infer4->foreseen_gpu_id = gpu_id;
     infer4->foreseen_steps = 0;
   }
-  if (offer == NULL || gpu == NULL) {
+  if (offers->count == 0 || gpu == NULL) {
     return;
   }
-  const struct offers_holder *offered = PAIRING_ENTRY(offer, const struct offers_holder, offer);
-  const uint32_t index = (uint32_t)(offered - infer4->holders.holders);
+  const struct model *model = &scheduler->models[offers->first.model_id];
+  const struct residency *residency =
+      (const void *)(pool_slot_at(&scheduler->residencies, offers->first.holder) + 1);
   switch (infer4->foreseen_steps++) {
   case 0:
     prefetch(gpu, sizeof(*gpu));
-    prefetch(offered, sizeof(*offered));
+    prefetch(&infer4->holders.holders[offers->first.holder], sizeof(struct offers_holder));
+    prefetch(model, MODEL_REQUEST_BYTES);
+    prefetch(&infer4->holders.models[offers->first.model_id], sizeof(struct offers_model));
+    prefetch(residency, sizeof(*residency));
+    offer_queue_expect(offers);
+    tournament_expect(&scheduler->expiry, offers->first.model_id);
+    demand_expect(&infer4->demand, offers->first.model_id);
     break;
-  case 1: {
-    const uint32_t model_id = (uint32_t)offer->tie;
-    prefetch(&scheduler->models[model_id], MODEL_REQUEST_BYTES);
-    prefetch(&infer4->holders.models[model_id], sizeof(struct offers_model));
-    prefetch(pool_slot_at(&scheduler->residencies, index), sizeof(struct residency));
+  case 1:
+    prefetch(model->queue.first, sizeof(struct request));
     prefetch(gpu->infers.previous, PREFETCH_LINE_BYTES);
     prefetch(gpu->residencies.previous, PREFETCH_LINE_BYTES);
-    tournament_expect(&scheduler->expiry, model_id);
-    demand_expect(&infer4->demand, model_id);
-    break;
-  }
-  case 2: {
-    const struct residency *residency = offers_residency_of(&infer4->holders, offered);
-    prefetch(scheduler->models[offer->tie].queue.first, sizeof(struct request));
     prefetch(residency->of_gpu.next, PREFETCH_LINE_BYTES);
     prefetch(residency->of_gpu.previous, PREFETCH_LINE_BYTES);
     break;
-  }
-  case 3:
-    demand_expect_first(&infer4->demand, &scheduler->models[offer->tie]);
+  case 2:
+    demand_expect_first(&infer4->demand, model);
     break;
   default:
     break;
@@ -397,7 +395,8 @@ static void infer4_validate(const void *self) {
     offers += infer4->holders.holders[i].offer.is_linked;
   }
   for (uint32_t i = 0; i < infer4->scheduler->gpus.capacity; i++) {
-    offers -= infer4->gpus[i].offers.count;
+    offer_queue_validate(&infer4->offers[i], &infer4->holders);
+    offers -= infer4->offers[i].count;
   }
   CHECK_EQ(offers, 0);
   offers_validate(&infer4->holders);
