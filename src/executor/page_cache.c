@@ -1,12 +1,20 @@
 #include "executor/page_cache.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/prng.h"
 
-/* At most two thirds full. */
+enum { PLACES_FIRST = 8 };
+
+/* So many of them are used at most: two thirds. */
+static uint32_t places_filled(uint32_t places) {
+  return places - places / 3;
+}
+
 static uint32_t places_for(uint32_t pages) {
-  uint32_t count = 8;
-  while (count - count / 3 < pages) {
+  uint32_t count = PLACES_FIRST;
+  while (places_filled(count) < pages) {
     count *= 2;
   }
   return count;
@@ -24,7 +32,7 @@ void page_cache_init(struct page_cache *cache, struct arena *arena, uint32_t cap
       .loading_pages = arena_take(arena, capacity_pages, sizeof(uint32_t)),
       .pages_total = pages_total,
       .free_count = pages_total,
-      .index_mask = places_count - 1,
+      .index_mask = PLACES_FIRST - 1,
       .loading_head = PAGE_NONE,
       .leaving_first = PAGE_NONE,
       .leaving_last = PAGE_NONE,
@@ -55,6 +63,24 @@ uint32_t page_cache_find(const struct page_cache *cache, uint32_t model_id) {
   return locate(cache, model_id)->head_plus_one - 1; /* 0 - 1 is PAGE_NONE */
 }
 
+static void index_add(struct page_cache *cache, uint32_t head) {
+  const uint32_t model_id = cache->pages[head].model_id;
+  *locate(cache, model_id) = (struct page_index){.model_id = model_id, .head_plus_one = head + 1};
+}
+
+/* Twice as much of the index is used from now on: what stands in it finds its place anew. */
+static void index_grow(struct page_cache *cache) {
+  const uint32_t places = cache->index_mask + 1;
+  memset(cache->index, 0, places * sizeof(*cache->index));
+  cache->index_mask = places * 2 - 1;
+  for (uint32_t i = 0; i < cache->pages_total; i++) {
+    const uint32_t state = cache->pages[i].state;
+    if (state == PAGE_LOADING || state == PAGE_RESIDENT) {
+      index_add(cache, i);
+    }
+  }
+}
+
 /* Those behind it, up to the next gap, close up unless they would come before their home. */
 static void index_remove(struct page_cache *cache, uint32_t head) {
   struct page_index *hole = locate(cache, cache->pages[head].model_id);
@@ -74,6 +100,7 @@ static void index_remove(struct page_cache *cache, uint32_t head) {
     }
   }
   *hole = (struct page_index){.head_plus_one = 0};
+  cache->indexed_count--;
 }
 
 /* Push the instance's pages on the free stack, where they lie side by side. */
@@ -106,7 +133,12 @@ const uint32_t *page_cache_begin_load(struct page_cache *cache, uint32_t model_i
   first->model_id = model_id;
   first->state = PAGE_LOADING;
   first->count = pages_count & ((UINT32_C(1) << 29) - 1);
-  *locate(cache, model_id) = (struct page_index){.model_id = model_id, .head_plus_one = head + 1};
+  cache->indexed_count++;
+  if (cache->indexed_count > places_filled(cache->index_mask + 1)) {
+    index_grow(cache);
+  } else {
+    index_add(cache, head);
+  }
   cache->loading_head = head;
   return cache->loading_pages;
 }
@@ -203,6 +235,7 @@ void page_cache_validate(const struct page_cache *cache) {
   CHECK_EQ(free_count, cache->free_count);
   CHECK_EQ(free_count + owned_count, cache->pages_total);
   CHECK_EQ(heads_count[PAGE_RESIDENT], cache->resident_count);
+  CHECK_EQ(heads_count[PAGE_RESIDENT] + heads_count[PAGE_LOADING], cache->indexed_count);
   CHECK_EQ(heads_count[PAGE_LOADING], cache->loading_head != PAGE_NONE);
   CHECK_EQ(leaving_pages, cache->leaving_pages);
   for (uint32_t i = 0; i < cache->free_count; i++) {

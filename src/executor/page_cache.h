@@ -36,7 +36,8 @@ struct page {
 };
 
 /* Of an instance that is loading or resident, at the place that the hash of its model says or
- * behind, without a gap. */
+ * behind, without a gap. Only as much of the index is in use as the instances need: thousands of
+ * GPUs are looked at in turns, and what is spread less stays in the processor's caches. */
 struct page_index {
   uint32_t model_id;
   uint32_t head_plus_one; /* so that zeroed memory is an empty index */
@@ -49,12 +50,13 @@ struct page_cache {
   uint32_t *loading_pages;
   uint32_t pages_total;
   uint32_t free_count;
-  uint32_t index_mask;
+  uint32_t index_mask;   /* of the part in use: a power of two less one */
   uint32_t loading_head; /* PAGE_NONE: no load under way */
   uint32_t leaving_first;
   uint32_t leaving_last;
   uint32_t leaving_pages;
   uint32_t resident_count;
+  uint32_t indexed_count; /* loading or resident */
 };
 
 /* Carve memory for `capacity_pages` and open the cache with `pages_total` of them, all free. */
