@@ -405,12 +405,13 @@ void demand_expire(struct demand *demand) {
       expect_due(demand, entry->due_place);
     }
     count_no_longer(demand, entry);
-    const struct request *request =
-        pool_at(&demand->scheduler->requests, (uint32_t)(entry - demand->requests));
-    /* The model first: it is at hand, the request is not. */
-    if (entry->share > 0 && entry->model->residencies_count == 0 &&
-        waits_for_load(demand, request)) {
-      become_old(demand, entry, request);
+    /* Neither model nor request are at hand: most are charged to a GPU, which holds the model. */
+    const struct request *waiting = NULL;
+    if (entry->gpu == NULL && entry->share > 0 && entry->model->residencies_count == 0) {
+      waiting = pool_at(&demand->scheduler->requests, (uint32_t)(entry - demand->requests));
+    }
+    if (waiting != NULL && waits_for_load(demand, waiting)) {
+      become_old(demand, entry, waiting);
     } else {
       discharge(demand, entry, entry->model);
     }

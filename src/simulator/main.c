@@ -28,7 +28,8 @@ struct run {
   struct telemetry_files *files; /* NULL: none are written */
   struct telemetry_files files_memory;
   struct summary summary;
-  int64_t *best_ns;
+  int64_t *best_ns;           /* the summary's */
+  uint16_t *package_of_model; /* likewise */
   struct bound_windows bound; /* all zero unless --bound */
   struct simulation *simulation;
   struct duration real; /* what the events took, without preparations */
@@ -88,17 +89,28 @@ static int open_inputs(struct run *run) {
 
 static int prepare_summary(struct run *run) {
   const struct simulation_config *config = &run->options.simulation;
-  const uint32_t models_count = simulation_models_count(run->simulation);
-  run->best_ns = calloc(models_count, sizeof(*run->best_ns));
-  if (run->best_ns == NULL) {
+  uint32_t packages_count = 0;
+  const struct workload_model *packages =
+      workload_models(simulation_client(run->simulation)->workload, &packages_count);
+  CHECK_LE(packages_count, UINT16_MAX + 1);
+  run->best_ns = calloc(packages_count, sizeof(*run->best_ns));
+  run->package_of_model =
+      calloc(simulation_models_count(run->simulation), sizeof(*run->package_of_model));
+  if (run->best_ns == NULL || run->package_of_model == NULL) {
     log_usage_error(PROGRAM, "out of memory");
     return SIMULATE_EXIT_FAILED;
   }
-  for (uint32_t i = 0; i < models_count; i++) {
-    run->best_ns[i] = simulation_best_ns(simulation_model(run->simulation, i), &config->scheduler);
+  for (uint32_t i = 0; i < packages_count; i++) {
+    const uint32_t first = packages[i].first_index;
+    run->best_ns[i] =
+        simulation_best_ns(simulation_model(run->simulation, first), &config->scheduler);
+    for (uint32_t j = 0; j < packages[i].copies; j++) {
+      run->package_of_model[first + j] = (uint16_t)i;
+    }
   }
   const uint32_t gpus = config->workers_count * config->gpus_per_worker;
   run->summary.best_ns = run->best_ns;
+  run->summary.package_of_model = run->package_of_model;
   run->summary.gpus = gpus < config->scheduler.max_gpus ? gpus : config->scheduler.max_gpus;
   if (run->options.leadin.ns > 0) {
     run->summary.begin_ns = SIMULATION_EPOCH_S * NS_PER_S + run->options.leadin.ns;
@@ -278,6 +290,7 @@ int main(int argc, char **argv) {
     profile_close(&run->profile);
     bound_windows_finish(&run->bound);
     free(run->best_ns);
+    free(run->package_of_model);
   }
   free(run);
   return code;

@@ -26,7 +26,7 @@ void summary_on_request(struct summary *summary, const struct telemetry_request 
     summary->first_ns = row->t;
   }
   summary->last_ns = row->t > summary->last_ns ? row->t : summary->last_ns;
-  const int64_t best_ns = summary->best_ns[row->model_id];
+  const int64_t best_ns = summary->best_ns[summary->package_of_model[row->model_id]];
   summary->requests++;
   summary->results[row->result & 15]++;
   summary->cold_starts += row->is_coldstart;

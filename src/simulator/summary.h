@@ -20,13 +20,15 @@ struct summary_errors {
   uint64_t exact_count;
 };
 
-/* 800 kB: on the heap. All zero but `begin_ns`, `gpus` and `best_ns`: nothing seen. */
+/* 800 kB: on the heap. All zero but `begin_ns`, `gpus`, `best_ns` and `package_of_model`: nothing
+ * seen. */
 struct summary {
   int64_t begin_ns; /* rows whose t is before are left out */
   uint32_t gpus;    /* in the cluster */
   const int64_t
-      *best_ns;     /* by model id: execution time a request at the most efficient batch size */
-  int64_t first_ns; /* of the requests counted: the least t */
+      *best_ns; /* by package: execution time a request at the most efficient batch size */
+  const uint16_t *package_of_model; /* by model id */
+  int64_t first_ns;                 /* of the requests counted: the least t */
   int64_t last_ns;
   uint64_t requests;
   uint64_t met;
