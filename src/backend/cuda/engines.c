@@ -7,6 +7,7 @@
 
 #include "backend/cuda/mapper.h"
 #include "backend/cuda/relax.h"
+#include "backend/pace.h"
 #include "base/check.h"
 #include "os/clock.h"
 #include "os/thread.h"
@@ -23,6 +24,8 @@ enum {
 #define NAP duration_s(1)
 /* An execution or a copy that takes longer has hung: its GPU is given up. */
 #define PATIENCE duration_s(30)
+/* Of a LOAD: until its first byte moves, and from its last until that is seen. */
+#define LOAD_START duration_us(20)
 /* Between two questions to the driver whether the device still lives. */
 #define HEALTH_PERIOD duration_ms(1)
 
@@ -51,6 +54,7 @@ struct engines {
   struct mapper *mapper;
   void *words;             /* pinned, WORDS_APART for each engine */
   int64_t clock_offset_ns; /* device's clock - ours; the EXECUTE thread's */
+  struct pace pace;        /* the LOAD thread's */
   _Atomic(uint32_t) clock_mhz;
   _Atomic(bool) is_stopping;
 };
@@ -145,6 +149,16 @@ static CUresult copy_page(struct engine *engine, CUdeviceptr to, const unsigned 
   return result;
 }
 
+/* A LOAD that met few inputs waits for as long as most take: pace.h. */
+static void keep_pace(struct engines *engines, uint64_t bytes, struct instant begin) {
+  const struct duration own = instant_since(os_now(), begin);
+  const struct instant end = instant_add(begin, pace_least(&engines->pace, bytes));
+  pace_note(&engines->pace, bytes, own);
+  while (instant_before(os_now(), end)) {
+    relax();
+  }
+}
+
 /* The window is mapped while the copies run: they go through the pool's own addresses. */
 static enum action_status load(struct engine *engine) {
   struct engines *engines = engine->engines;
@@ -153,6 +167,7 @@ static enum action_status load(struct engine *engine) {
   const struct instance *instance = instance_of(engines, command->model_id);
   const unsigned char *weights = instance->package->weights.bytes;
   const uint64_t bytes = instance->package->plan->weights_bytes;
+  const struct instant begin = os_now();
   CUresult result = CUDA_SUCCESS;
   for (uint32_t i = 0; i < instance->weights_pages && result == CUDA_SUCCESS; i++) {
     const uint64_t from = (uint64_t)i * MODEL_PAGE_BYTES;
@@ -169,7 +184,11 @@ static enum action_status load(struct engine *engine) {
   if (result != CUDA_SUCCESS && mapped == CUDA_SUCCESS) {
     mapper_undo(engines->mapper, command->model_id);
   }
-  return status_of(engines, result == CUDA_SUCCESS ? mapped : result);
+  result = result == CUDA_SUCCESS ? mapped : result;
+  if (result == CUDA_SUCCESS && bytes > 0) {
+    keep_pace(engines, bytes, begin);
+  }
+  return status_of(engines, result);
 }
 
 /* ---------------------------------------------------------------------------- INPUT and OUTPUT */
@@ -462,6 +481,7 @@ enum err engines_create(const struct engines_config *config, struct engines **re
   }
   engines->config = *config;
   engines->library = config->device->library;
+  pace_init(&engines->pace, LOAD_START);
   for (int i = 0; i < BACKEND_ENGINES; i++) {
     engines->engine[i].wake.fd = -1;
   }
