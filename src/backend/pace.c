@@ -5,7 +5,8 @@
 #include "base/check.h"
 #include "base/real.h"
 
-enum { PASSED_BY = PACE_WINDOW / 10 }; /* LOADs of a window that took longer than there is room */
+/* One LOAD in so many takes longer than there is room. */
+enum { PASSED_BY = 10, GREATEST_MAX = PACE_WINDOW / PASSED_BY + 1 };
 
 void pace_init(struct pace *pace, struct duration start) {
   *pace = (struct pace){.start = start};
@@ -29,9 +30,9 @@ static double best_ns_per_byte(const struct pace *pace) {
   return best;
 }
 
-/* The greatest PASSED_BY + 1, in order. */
-static void keep_greatest(double greatest[PASSED_BY + 1], double value) {
-  for (uint32_t i = 0; i <= PASSED_BY; i++) {
+/* The greatest, in order. */
+static void keep_greatest(double greatest[GREATEST_MAX], double value) {
+  for (uint32_t i = 0; i < GREATEST_MAX; i++) {
     const double was = greatest[i];
     greatest[i] = value > was ? value : was;
     value = value > was ? was : value;
@@ -44,13 +45,18 @@ struct duration pace_least(const struct pace *pace, uint64_t bytes) {
   }
   const double ns_per_byte = best_ns_per_byte(pace);
   const double start_ns = (double)pace->start.ns;
-  double greatest[PASSED_BY + 1] = {0};
+  double greatest[GREATEST_MAX] = {0};
+  uint32_t counted = 0;
   for (uint32_t i = 0; i < PACE_WINDOW; i++) {
     const double free_ns = start_ns + (double)pace->loads[i].bytes * ns_per_byte;
-    keep_greatest(greatest, ((double)pace->loads[i].own.ns - free_ns) / real_pow(free_ns, 0.5));
+    const double beyond_ns = (double)pace->loads[i].own.ns - free_ns;
+    if (beyond_ns <= free_ns * PACE_ROOM_MAX) {
+      keep_greatest(greatest, beyond_ns / real_pow(free_ns, 0.5));
+      counted++;
+    }
   }
   const double free_ns = start_ns + (double)bytes * ns_per_byte;
-  const double room_ns = greatest[PASSED_BY] * real_pow(free_ns, 0.5);
+  const double room_ns = greatest[counted / PASSED_BY] * real_pow(free_ns, 0.5);
   const double most_ns = free_ns * PACE_ROOM_MAX;
   return duration_ns((int64_t)(free_ns + (room_ns < most_ns ? room_ns : most_ns)));
 }

@@ -23,8 +23,8 @@
 
 /* LOADs that are remembered: beside 350 a second, a fifth of one. */
 #define PACE_WINDOW 64
-/* A LOAD never waits until after this part of n more: when the link itself is slow for a moment,
- * the LOADs after that need not be. */
+/* Room is never more than this part of n: LOADs that took longer met a link that is slow for a
+ * moment, for which no room is enough, and count for nothing here. */
 #define PACE_ROOM_MAX 0.1
 
 struct pace_load {
