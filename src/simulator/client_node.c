@@ -265,7 +265,9 @@ enum err client_node_init(struct client_node *client, struct events *events,
   event_init(&client->timer, events, on_timer, client);
   event_init(&client->dial, events, on_dial, client);
   event_init(&client->flood, events, on_flood, client);
-  event_set(&client->timer, next_due(client));
+  const struct instant due = next_due(client);
+  /* One that asks for nothing before the end still ends. */
+  event_set(&client->timer, due.ns == INT64_MAX ? instant_sub(config->stop, duration_ns(1)) : due);
   event_set(&client->dial, events->now);
   return ERR_OK;
 }

@@ -229,6 +229,10 @@ static bool apply(const struct setting *setting, const char *text, struct option
   case SETTING_RATE:
     return apply_number(options, setting, text, field);
   case SETTING_TEXT:
+    if (text[0] == '\0') {
+      log_usage_error(options->program, "--%s: is empty; give a %s", setting->name, setting->hint);
+      return false;
+    }
     *(const char **)field = text;
     return true;
   case SETTING_FLAG:
@@ -266,6 +270,23 @@ static bool parse_workload(struct options *options) {
   return true;
 }
 
+/* Telemetry that would go nowhere is found out after hours otherwise. */
+static bool check_folder(const struct options *options) {
+  const char *option = options->writes_columns      ? "--columns"
+                       : !options->writes_telemetry ? "--no-telemetry"
+                                                    : NULL;
+  if (options->out == NULL && option != NULL) {
+    log_usage_error(options->program, "%s: says what is written to --out DIR, which is not given",
+                    option);
+    return false;
+  }
+  if (options->writes_columns && !options->writes_telemetry) {
+    log_usage_error(options->program, "--columns: not with --no-telemetry");
+    return false;
+  }
+  return true;
+}
+
 /* What only all options together show. */
 static bool finish(struct options *options) {
   struct simulation_config *simulation = &options->simulation;
@@ -276,7 +297,7 @@ static bool finish(struct options *options) {
     return false;
   }
   if (simulation->duration.ns <= 0) {
-    log_usage_error(options->program, "--seconds: must be above 0");
+    log_usage_error(options->program, "--hours, --seconds: must be above 0");
     return false;
   }
   if (options->leadin.ns >= simulation->duration.ns) {
@@ -288,7 +309,7 @@ static bool finish(struct options *options) {
     log_usage_error(options->program, "scheduler options: %s", fault);
     return false;
   }
-  return parse_workload(options);
+  return check_folder(options) && parse_workload(options);
 }
 
 static void set_defaults(struct options *options) {

@@ -110,6 +110,12 @@ refused --seconds --seconds 0
 refused --seconds --seconds -1
 refused --seconds --seconds
 refused --leadin --seconds 5 --leadin 5
+refused --hours --hours 0
+refused --out --seconds 1 --columns
+refused --out --seconds 1 --no-telemetry
+refused --columns --seconds 1 --columns --no-telemetry --out "$work/x"
+refused --out --seconds 1 --out ""
+refused "no request" --seconds 5 --workload "poisson-open-loop 1 0.01"
 refused 'infer4, priced' --policy nosuch
 refused nosuch --workload nosuch
 refused azure --workload "azure 8 7"
