@@ -5,7 +5,8 @@
 #include "base/check.h"
 #include "base/prng.h"
 
-enum { PLACES_FIRST = 8 };
+/* Room for as many models as most GPUs hold, in a few cache lines. */
+enum { PLACES_FIRST = 128 };
 
 /* So many of them are used at most: two thirds. */
 static uint32_t places_filled(uint32_t places) {
