@@ -5,11 +5,16 @@
 
 void table_init(struct table *table, struct arena *arena, uint32_t capacity) {
   uint64_t slots_count = 8;
-  while (slots_count < (uint64_t)capacity * 2) {
-    slots_count *= 2;
+  uint64_t first_count = 0;
+  uint64_t all_count = 0; /* of each size from the first on */
+  for (; slots_count < (uint64_t)capacity * 2; slots_count *= 2) {
+    if (slots_count >= TABLE_SLOTS_FIRST) {
+      first_count = first_count == 0 ? slots_count : first_count;
+      all_count += slots_count;
+    }
   }
-  table->slots = arena_take(arena, slots_count, sizeof(struct table_slot));
-  table->mask = slots_count - 1;
+  table->slots = arena_take(arena, all_count + slots_count, sizeof(struct table_slot));
+  table->mask = (first_count == 0 ? slots_count : first_count) - 1;
   table->count = 0;
   table->capacity = capacity;
 }
@@ -23,8 +28,24 @@ static uint64_t table_locate(const struct table *table, uint64_t key) {
   return at;
 }
 
+/* To the next region, of twice the size. */
+static void table_grow(struct table *table) {
+  const struct table_slot *old = table->slots;
+  const uint64_t old_count = table->mask + 1;
+  table->slots += old_count;
+  table->mask = old_count * 2 - 1;
+  for (uint64_t i = 0; i < old_count; i++) {
+    if (old[i].value_plus_one != 0) {
+      table->slots[table_locate(table, old[i].key)] = old[i];
+    }
+  }
+}
+
 void table_put(struct table *table, uint64_t key, uint32_t value) {
   CHECK_NE(value, TABLE_NONE);
+  if ((uint64_t)table->count * 2 > table->mask && table->count < table->capacity) {
+    table_grow(table);
+  }
   struct table_slot *slot = &table->slots[table_locate(table, key)];
   if (slot->value_plus_one == 0) {
     CHECK_LT(table->count, table->capacity);

@@ -97,9 +97,33 @@ static void misuse_aborts(void **state) {
   test_arena_close(&arena);
 }
 
+static void what_stands_in_it_stays_when_it_grows(void **state) {
+  (void)state;
+  enum { KEYS = 3 * TABLE_SLOTS_FIRST }; /* through three regions, with the last half full */
+  struct arena arena;
+  struct table table = open_table(&arena, KEYS);
+  for (uint32_t i = 0; i < KEYS; i++) {
+    table_put(&table, (uint64_t)i << 32, i);
+    if (i % 3 == 2) { /* some leave meanwhile */
+      assert_int_equal(table_remove(&table, (uint64_t)(i - 1) << 32), i - 1);
+    }
+  }
+  assert_int_equal(table.count, KEYS / 3 * 2);
+  for (uint32_t i = 0; i < KEYS; i++) {
+    assert_int_equal(table_get(&table, (uint64_t)i << 32), i % 3 == 1 ? TABLE_NONE : i);
+  }
+  for (uint32_t i = 1; i < KEYS; i += 3) { /* and all are in it that may be */
+    table_put(&table, (uint64_t)i << 32, i);
+  }
+  assert_int_equal(table.count, KEYS);
+  assert_int_equal(table_get(&table, (uint64_t)(KEYS - 1) << 32), KEYS - 1);
+  test_arena_close(&arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(any_key_is_allowed),
+      cmocka_unit_test(what_stands_in_it_stays_when_it_grows),
       cmocka_unit_test(random_use),
       cmocka_unit_test(misuse_aborts),
   };
