@@ -70,13 +70,50 @@ static inline uint64_t group_least(const uint64_t *keys) {
                 lesser(lesser(keys[4], keys[5]), lesser(keys[6], keys[7])));
 }
 
+/* The key has become less. */
+static inline void hasten(struct events *events, uint32_t number, uint64_t key) {
+  uint64_t *level = events->keys;
+  uint32_t place = number;
+  level[place] = key;
+  for (uint32_t i = 0; i < events->levels_above; i++) {
+    place /= GROUP;
+    level = &events->keys[events->starts[i]];
+    if (level[place] <= key) {
+      return;
+    }
+    level[place] = key;
+  }
+  events->first_key = lesser(events->first_key, key);
+}
+
+/* The first one takes no part any more. What each level holds besides is compared first, at all
+ * levels at the same time as it were; only then one waits for what comes from below. */
+static inline void remove_first(struct events *events, uint32_t number) {
+  uint64_t *level = events->keys;
+  uint32_t place = number;
+  uint64_t key = KEY_NONE;
+  for (uint32_t i = 0;; i++) {
+    level[place] = KEY_NONE;
+    const uint64_t least_besides = group_least(&level[place / GROUP * GROUP]);
+    level[place] = key;
+    key = lesser(key, least_besides);
+    if (i == events->levels_above) {
+      break;
+    }
+    place /= GROUP;
+    level = &events->keys[events->starts[i]];
+  }
+  events->first_key = key;
+}
+
+/* Any change. */
 static inline void set_key(struct events *events, uint32_t number, uint64_t key) {
   uint64_t *level = events->keys;
   uint32_t place = number;
   level[place] = key;
   for (uint32_t i = 0; i < events->levels_above; i++) {
     const uint32_t group = place / GROUP;
-    const uint64_t least = group_least(&level[(size_t)group * GROUP]);
+    const uint64_t least = group_least(&level[group * GROUP]);
     level = &events->keys[events->starts[i]];
     if (level[group] == least) {
       return;
@@ -106,7 +143,9 @@ static inline void set(struct events *events, uint32_t number, struct instant at
   at = instant_max(at, events->now);
   const uint64_t key = key_of(events, number, at);
   events->sources[number].at = at;
-  if (events->keys[number] != key) {
+  if (key < events->keys[number]) {
+    hasten(events, number, key);
+  } else if (key > events->keys[number]) {
     set_key(events, number, key);
   }
 }
@@ -159,7 +198,7 @@ uint64_t events_run(struct events *events, uint64_t events_max) {
     CHECK_LT(events->standing_count, EVENTS_STANDING_MAX);
     events->now = at;
     source->at = INSTANT_NEVER;
-    set_key(events, number, KEY_NONE);
+    remove_first(events, number);
     expect_next(events);
     set(events, number, source->run(source->self, at));
     count++;
