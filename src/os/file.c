@@ -27,7 +27,8 @@ static enum err file_fail_too_large(struct error_text *ret_error, const char *pa
 
 enum err file_map_open(const char *path, size_t size_bytes_max, struct file_map *ret_map,
                        struct error_text *ret_error) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  /* Without O_NONBLOCK a pipe is waited for until somebody writes to it. */
+  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     return file_fail(ret_error, "open", path, errno);
   }

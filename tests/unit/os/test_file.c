@@ -99,6 +99,15 @@ static void failures_name_the_file(void **state) {
   assert_null(content);
 }
 
+static void a_pipe_is_refused_and_not_waited_for(void **state) {
+  const struct folder *folder = *state;
+  struct file_map map;
+  struct error_text error;
+  assert_int_equal(mkfifo(folder->file, 0600), 0); /* nobody ever writes to it */
+  assert_int_equal(file_map_open(folder->file, 10, &map, &error), ERR_IO);
+  assert_non_null(strstr(error.text, "not a regular file"));
+}
+
 static void files_without_a_size_are_read(void **state) {
   (void)state;
   char *content = NULL;
@@ -167,6 +176,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(long_and_empty_files_are_read_whole, make_folder,
                                       remove_folder),
       cmocka_unit_test_setup_teardown(failures_name_the_file, make_folder, remove_folder),
+      cmocka_unit_test_setup_teardown(a_pipe_is_refused_and_not_waited_for, make_folder,
+                                      remove_folder),
       cmocka_unit_test(files_without_a_size_are_read),
       cmocka_unit_test_setup_teardown(folders_are_known, make_folder, remove_folder),
       cmocka_unit_test_setup_teardown(logs_grow_by_blocks, make_folder, remove_folder),
