@@ -188,6 +188,11 @@ static void add_inputs(struct compiler *compiler, struct graph *graph, struct sc
       context_fail(context, ERR_RANGE, "--shape names input '%.100s', which the model doesn't have",
                    name);
     }
+    for (uint32_t k = 0; k < i; k++) {
+      if (strcmp(compiler->options->shapes[k].name, name) == 0) {
+        context_fail(context, ERR_RANGE, "--shape gives input '%.100s' twice; give it once", name);
+      }
+    }
   }
   *ret_batched = batched && graph->inputs_count > 0;
 }

@@ -138,8 +138,8 @@ def compiled(path, *words):
     return done.stdout
 
 
-def check_refused(path, *named):
-    done, seconds = call('compile_model', path, '-o', f'{path}.package')
+def check_refused(path, *named, words=()):
+    done, seconds = call('compile_model', path, '-o', f'{path}.package', *words)
     lines = done.stderr.splitlines()
     check(done.returncode == 2, f'{path}: exit code {done.returncode}, {done.stderr!r}')
     check(len(lines) == 1 and not done.stdout, f'{path}: not one line: {done.stderr!r}')
@@ -207,6 +207,7 @@ def damaged_external_data(new_cluster):
     write(folder, 'weights.bin', struct.pack('<8f', *range(8)))
     os.mkdir(os.path.join(folder, 'models'))
     os.symlink('/dev/zero', os.path.join(folder, 'models', 'device'))
+    os.mkfifo(os.path.join(folder, 'models', 'pipe'))
     write(folder, 'models/weights.bin', struct.pack('<8f', *range(8)))
     for number, (where, named) in enumerate((
             ({'location': 'lost.bin'}, 'lost.bin'),
@@ -215,6 +216,7 @@ def damaged_external_data(new_cluster):
             ({'location': '/etc/passwd'}, '/etc/passwd'),
             ({'location': '.'}, ''),
             ({'location': 'device'}, 'device'),
+            ({'location': 'pipe'}, 'pipe'),
             ({'location': ''}, ''),
             ({}, ''),
             ({'location': 'weights.bin', 'offset': 4}, 'w'),
@@ -302,6 +304,17 @@ def folders_that_cannot_be(new_cluster):
     check(sorted(os.listdir(made)) == ['model.plan', 'model.weights'], f'{os.listdir(made)}')
 
 
+def shapes_that_contradict(new_cluster):
+    """What --shape says must fit the file, the model's inputs, and what it said before."""
+    folder = new_cluster(workers=0).folder
+    path = write(folder, 'model.onnx', model([node('Relu', ['x'], ['y'])], [], [port('x', ('N', 3, 'H'))],
+                                             [port('y', ('N', 3, 'H'))]))
+    for shapes, named in (((), '--shape x=1x3x?'), (('x=1x3',), '3 dimensions'), (('x=1x4x8',), 'fixes it at 3'),
+                          (('z=1x3x8', 'x=1x3x8'), "'z'"), (('x=1x3x8', 'x=1x3x9'), 'twice')):
+        check_refused(path, named, words=[word for shape in shapes for word in ('--shape', shape)])
+    compiled(path, '-o', f'{path}.package', '--batch', '1', '--shape', 'x=1x3x8')
+
+
 def shapes_for_an_input_file(new_cluster):
     """check_model lists inputs and outputs as compile_model does: from that a user makes an input file."""
     folder = new_cluster(workers=0).folder
@@ -317,7 +330,7 @@ def shapes_for_an_input_file(new_cluster):
 
 if __name__ == '__main__':
     QUICK = [golden_plans, external_data, damaged_external_data, damaged_files, folders_that_cannot_be,
-             shapes_for_an_input_file]
+             shapes_that_contradict, shapes_for_an_input_file]
     if sys.argv[1:] == ['--write-golden']:
         write_golden()
     else:
