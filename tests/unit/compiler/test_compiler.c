@@ -212,6 +212,51 @@ static void test_concatenation_of_channels_is_no_work(void **state) {
   finish(&c);
 }
 
+/* One that undoes another is no work; two that don't are one. */
+static void test_transposes_in_a_row_are_one_at_most(void **state) {
+  (void)state;
+  struct onnx_builder b;
+  onnx_builder_init(&b, 13);
+  onnx_builder_input(&b, "x", ONNX_DIMS(0, 3, 4, 5));
+  onnx_builder_ints_attribute(onnx_builder_node(&b, "Transpose", "x", "a"), "perm",
+                              ONNX_DIMS(0, 2, 3, 1));
+  onnx_builder_ints_attribute(onnx_builder_node(&b, "Transpose", "a", "b"), "perm",
+                              ONNX_DIMS(0, 3, 1, 2));
+  (void)onnx_builder_node(&b, "Relu", "b", "y");
+  onnx_builder_ints_attribute(onnx_builder_node(&b, "Transpose", "a", "c"), "perm",
+                              ONNX_DIMS(0, 2, 1, 3));
+  (void)onnx_builder_node(&b, "Relu", "c", "z");
+  onnx_builder_output(&b, "y");
+  onnx_builder_output(&b, "z");
+  struct compiled c = compile(&b, 1);
+  const uint32_t joined[4] = {0, 3, 2, 1};
+  assert_memory_equal(only(&c, PLAN_OP_TRANSPOSE)->transpose.permutation, joined, sizeof(joined));
+  finish(&c);
+}
+
+/* The longer one takes the shorter one's result in place of its inputs. */
+static void test_concatenations_share_their_beginning(void **state) {
+  (void)state;
+  struct onnx_builder b;
+  onnx_builder_init(&b, 13);
+  onnx_builder_input(&b, "x", ONNX_DIMS(0, 4));
+  (void)onnx_builder_node(&b, "Exp", "x", "p");
+  (void)onnx_builder_node(&b, "Abs", "x", "q");
+  onnx_builder_int_attribute(onnx_builder_node(&b, "Concat", "x p", "y"), "axis", 1);
+  onnx_builder_int_attribute(onnx_builder_node(&b, "Concat", "x p q", "z"), "axis", 1);
+  onnx_builder_output(&b, "y");
+  onnx_builder_output(&b, "z");
+  struct compiled c = compile(&b, 1);
+  assert_int_equal(count_of(&c, PLAN_OP_CONCAT), 2);
+  const struct plan_batch *batch = &c.result->plan->batches[0];
+  for (uint32_t i = 0; i < batch->ops_count; i++) {
+    if (batch->ops[i].kind == PLAN_OP_CONCAT) {
+      assert_int_equal(batch->ops[i].inputs_count, 2);
+    }
+  }
+  finish(&c);
+}
+
 /* Reshape to what Shape, Gather and Concat make of the batch: known while compiling. */
 static void test_shapes_are_computed_while_compiling(void **state) {
   (void)state;
@@ -362,6 +407,8 @@ int main(void) {
       cmocka_unit_test(test_what_is_almost_gelu_is_not),
       cmocka_unit_test(test_layer_norm_by_its_parts),
       cmocka_unit_test(test_concatenation_of_channels_is_no_work),
+      cmocka_unit_test(test_transposes_in_a_row_are_one_at_most),
+      cmocka_unit_test(test_concatenations_share_their_beginning),
       cmocka_unit_test(test_shapes_are_computed_while_compiling),
       cmocka_unit_test(test_half_precision_keeps_the_ports),
       cmocka_unit_test(test_refusals_say_what_would_help),
