@@ -168,10 +168,11 @@ static void refuse_without_slot(struct scheduler *scheduler, const struct schedu
 
 static bool request_is_valid(const struct scheduler *scheduler,
                              const struct scheduler_request *request) {
-  /* With a factor of a million, batch 1 of an hour stays within 64 bits of nanoseconds. */
   return request->model_id < scheduler->config.limits.models &&
          scheduler->models[request->model_id].is_known && request->batch_size == 1 &&
-         isfinite(request->slo_factor) && request->slo_factor >= 0 && request->slo_factor <= 1e6;
+         request->slo_factor >= 0 &&
+         request->slo_factor * (double)scheduler->models[request->model_id].spec.execute[0].ns <=
+             (double)SCHEDULER_SLO_MAX.ns;
 }
 
 /* Forget measurements that are too old to be believed against the profile. */

@@ -58,13 +58,18 @@ struct scheduler_config {
 
 void scheduler_config_defaults(struct scheduler_config *config);
 
+/* The longest SLO of a request: a million hours, which leave room for a time of day in 64 bits of
+ * nanoseconds. */
+#define SCHEDULER_SLO_MAX duration_s(INT64_C(3600) * 1000000)
+
 struct scheduler_request {
   uint64_t tag;        /* the shell's name for it: returned in the answer and in the actions */
   uint64_t request_id; /* for telemetry */
   uint32_t user_id;    /* for telemetry */
   uint32_t model_id;
   uint32_t batch_size; /* must be 1 */
-  /* SLO as a multiple of the model's batch-1 execution time; 0: the default SLO. */
+  /* SLO as a multiple of the model's batch-1 execution time, at most SCHEDULER_SLO_MAX; 0: the
+   * default SLO. */
   double slo_factor;
 };
 

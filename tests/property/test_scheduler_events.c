@@ -349,7 +349,8 @@ static void send_request(struct world *world, uint32_t model_id) {
                                             .slo_factor = draw_factor(world)};
   const bool is_valid = model_id < MODELS && world->models[model_id].is_known &&
                         request.batch_size == 1 && request.slo_factor >= 0 &&
-                        request.slo_factor <= 1e6;
+                        request.slo_factor * (double)world->models[model_id].spec.execute[0].ns <=
+                            (double)SCHEDULER_SLO_MAX.ns;
   double slo_ns = (double)world->config.default_slo.ns;
   if (is_valid && request.slo_factor > 0) {
     slo_ns = request.slo_factor * (double)world->models[model_id].spec.execute[0].ns;

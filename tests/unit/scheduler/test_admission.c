@@ -27,7 +27,7 @@ static enum request_result result_of(const struct cluster *cluster, uint64_t tag
 static void test_requests_that_make_no_sense(void **state) {
   (void)state;
   struct cluster *cluster = open_cluster(DURATION_ZERO);
-  static const double factors[] = {-1, -1e-300, 1e7, INFINITY, -INFINITY, NAN};
+  static const double factors[] = {-1, -1e-300, 1e300, INFINITY, -INFINITY, NAN};
   for (size_t i = 0; i < sizeof(factors) / sizeof(factors[0]); i++) {
     assert_int_equal(result_of(cluster, cluster_request(cluster, 3, factors[i])), REQUEST_INVALID);
   }
@@ -39,6 +39,24 @@ static void test_requests_that_make_no_sense(void **state) {
   assert_int_equal(result_of(cluster, request.tag), REQUEST_INVALID);
   assert_int_equal(cluster_answer(cluster, request.tag)->answer.request_id, 77);
   assert_int_equal(cluster->request_rows_count, 9);
+  scheduler_validate(cluster->scheduler);
+  cluster_destroy(cluster);
+}
+
+/* The bound is on the SLO, not on its multiple of an execution: a client that waits for a minute
+ * may ask a model of 30 us. */
+static void test_longest_slo(void **state) {
+  (void)state;
+  struct cluster *cluster = open_cluster(DURATION_ZERO);
+  const double longest = (double)SCHEDULER_SLO_MAX.ns / EXECUTE_NS;
+  assert_true(longest > 1e7);
+  const uint64_t too_long = cluster_request(cluster, 3, longest * 1.001);
+  assert_int_equal(result_of(cluster, too_long), REQUEST_INVALID);
+  const uint64_t just_short = cluster_request(cluster, 3, longest * 0.999);
+  const uint64_t of_a_short_model = cluster_request(cluster, 3, 1e7);
+  cluster_run_for(cluster, duration_s(1));
+  assert_false(cluster_answer(cluster, just_short)->is_answered);
+  assert_false(cluster_answer(cluster, of_a_short_model)->is_answered);
   scheduler_validate(cluster->scheduler);
   cluster_destroy(cluster);
 }
@@ -230,6 +248,7 @@ static void test_config_faults(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_requests_that_make_no_sense),
+      cmocka_unit_test(test_longest_slo),
       cmocka_unit_test(test_shortest_slo),
       cmocka_unit_test(test_target),
       cmocka_unit_test(test_slo_factor),
