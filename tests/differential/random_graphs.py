@@ -444,6 +444,10 @@ def try_seed(seed):
         subject.close()
 
 
+# Answered wrongly once, by a library's code for processors that not every machine has.
+FOUND = (1552,)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1, help="of the first graph")
@@ -455,7 +459,8 @@ def main():
         onnx.save(make(options.seed)[0], options.save)
         return 0
     report = Report()
-    seeds = range(options.seed, options.seed + options.count)
+    seeds = [*range(options.seed, options.seed + options.count)]
+    seeds += [seed for seed in FOUND if options.count > 1 and seed not in seeds]
     with concurrent.futures.ProcessPoolExecutor(options.processes) as pool:
         for seed, outcome, text in pool.map(try_seed, seeds, chunksize=4):
             if outcome != OK:
