@@ -1,5 +1,8 @@
 #include "simulator/faults/watch.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 static void on_request(void *self, struct instant now, uint64_t ticket, uint32_t model_id) {
   struct watch *watch = self;
   check_answers_on_request(watch->answers, now, ticket, model_id);
@@ -66,8 +69,9 @@ static void on_gpu_forgotten(void *self, struct instant now, uint32_t worker_id,
   struct watch *watch = self;
   check_losses_on_gpu_forgotten(watch->losses, worker_id, gpu_index);
   if (watch->timeline != NULL) {
-    timeline_on_worker(watch->timeline, now, worker_id,
-                       gpu_index == 0 ? "GPU 0 is lost" : "GPU 1 is lost");
+    char text[24];
+    snprintf(text, sizeof(text), "GPU %" PRIu32 " is lost", gpu_index);
+    timeline_on_worker(watch->timeline, now, worker_id, text);
   }
 }
 
