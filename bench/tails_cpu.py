@@ -84,18 +84,17 @@ class Loop:
         pass
 
 
+def typical(side):
+    """Once it is warm."""
+    return statistics.median(side.run(25)[20:])
+
+
 def measure(name, folder, threads, rounds, executions):
     """Of each side, the loop the third, a list of rounds, each a list of durations."""
-    sides = [Ours(os.path.join(folder, name), 1, threads)]
-    sides.append(Theirs(name, os.path.join(folder, f"{name}.onnx"), 1, threads))
-    counts = []
-    for index in range(3):
-        if index == 2:
-            sides.append(Loop(statistics.median(sides[0].run(25)[20:])))
-        side = sides[index]
-        side.run(20)
-        took = statistics.median(side.run(5))
-        counts.append(max(1, min(1000, int(zoo_cpu.TURN_SECONDS * 1000 / took))))
+    ours = Ours(os.path.join(folder, name), 1, threads)
+    theirs = Theirs(name, os.path.join(folder, f"{name}.onnx"), 1, threads)
+    sides = [ours, theirs, Loop(typical(ours))]
+    counts = [max(1, min(1000, int(zoo_cpu.TURN_SECONDS * 1000 / typical(side)))) for side in sides]
     kept = [[] for _ in sides]
     for _ in range(rounds):
         of_round = [[] for _ in sides]
@@ -103,8 +102,8 @@ def measure(name, folder, threads, rounds, executions):
             for index, side in enumerate(sides):
                 # The first of a turn finds the other's data in the caches.
                 of_round[index] += side.run(counts[index] + 1)[1:]
-        for index in range(len(sides)):
-            kept[index].append(of_round[index][:executions])
+        for side, durations in zip(kept, of_round):
+            side.append(durations[:executions])
     for side in sides:
         side.close()
     return kept
@@ -115,7 +114,8 @@ def line_of(name, threads, kept):
     ours, theirs = ([percentile(side, share) for share in (0.5, 0.99, 0.999)] for side in alls[:2])
     ratios = [tail(a) / tail(b) for a, b in zip(*kept[:2])]
     text = f"{name:26} {threads:3d} {ours[0]:9.3f} {ours[1]:9.3f} {ours[2]:9.3f}"
-    text += f" {theirs[0]:10.3f} {theirs[1]:9.3f} {theirs[2]:9.3f} {tail(alls[0]):6.2f} {tail(alls[1]):6.2f} {tail(alls[2]):6.2f}"
+    text += f" {theirs[0]:10.3f} {theirs[1]:9.3f} {theirs[2]:9.3f} "
+    text += " ".join(f"{tail(side):6.2f}" for side in alls)
     text += f" {f'{sum(ratio <= 1 for ratio in ratios)}/{len(ratios)}':>7} {statistics.median(ratios):6.2f}"
     return f"{text} {len(alls[0]):6d}"
 

@@ -12,7 +12,7 @@
  * sqrt(n / us) us, with n from 0.9 to 6.8 ms. A mean that grows with n besides, subtracted first,
  * made it no steadier.
  *
- * Thread: the owner's. Memory: the caller's. Cost: an answer 5 us.
+ * Thread: the owner's. Memory: the caller's. Cost: an answer 3 us, measured on a core of an EPYC.
  */
 #ifndef CLOCKWORK_BACKEND_PACE_H
 #define CLOCKWORK_BACKEND_PACE_H
