@@ -174,7 +174,8 @@ static void plain_open(struct plain *plain, uint64_t bytes) {
   CHECK_EQ(plain->library.driver.cuDeviceGet(&device, 0), CUDA_SUCCESS);
   CHECK_EQ(plain->library.driver.cuDevicePrimaryCtxRetain(&context, device), CUDA_SUCCESS);
   CHECK_EQ(plain->library.driver.cuCtxSetCurrent(context), CUDA_SUCCESS);
-  CHECK_EQ(pinned_take(&plain->library, bytes, &plain->from), CUDA_SUCCESS);
+  CHECK(pinned_take(bytes, &plain->from));
+  CHECK_EQ(pinned_pin(&plain->library, &plain->from), CUDA_SUCCESS);
   CHECK_EQ(plain->library.driver.cuMemAlloc(&plain->to, bytes), CUDA_SUCCESS);
   CHECK_EQ(
       plain->library.driver.cuStreamCreateWithPriority(&plain->stream, CU_STREAM_NON_BLOCKING, 0),

@@ -6,25 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/proposals.h"
 #include "base/check.h"
 #include "os/file.h"
 
 enum {
-  TEXT_BYTES = CONVOLUTION_TEXT_BYTES,
-  CANDIDATES_MAX = 48,
-  /* Of 780 problems of three networks on an H100, 99 % were won by one of the first 10 that cuDNN
-   * proposed or one of the first 8 of cuBLASLt's. */
-  FUSED_PROPOSALS = 10,
-  BARE_PROPOSALS = 4,
-  PRODUCT_PROPOSALS = 8,
-  FUSED_ENOUGH = 4, /* proposals to do all at once; with fewer also the sum alone is tried */
+  TEXT_BYTES = PROPOSAL_TEXT_BYTES,
   RUNS_PER_GRAPH = 5,
   GRAPH_RUNS = 3,
   FILE_BYTES_MAX = 16 << 20,
   PATH_BYTES = MODEL_PATH_BYTES + 160,
 };
-
-_Static_assert((int)CONVOLUTION_TEXT_BYTES == (int)PRODUCT_TEXT_BYTES, "one size of text serves");
 
 /* Times the best that a candidate may take in its first run, which also warms the caches, and in
  * those after it. */
@@ -49,11 +41,7 @@ struct choice_store {
   uint32_t count;
   uint32_t capacity;
   struct entry *entries;
-};
-
-struct candidate {
-  enum choice_form form;
-  char text[TEXT_BYTES];
+  struct proposers proposers;
 };
 
 /* ---------------------------------------------------------------------------------- the store */
@@ -73,6 +61,7 @@ void choice_store_destroy(const struct device *device, struct choice_store *stor
   for (uint32_t i = 0; i < store->count; i++) {
     convolution_destroy(device, store->entries[i].convolution);
   }
+  proposers_finish(&store->proposers, device);
   free(store->entries);
   free(store);
 }
@@ -228,124 +217,12 @@ static bool key_of(const struct choice_store *store, const struct emit *emit,
   return true;
 }
 
-/* ---------------------------------------------------------------------------------- candidates */
-
-/* Of a form that cuDNN runs. */
-static enum convolution_extent extent_of(enum choice_form form) {
-  switch ((int)form) {
-  case CHOICE_CONVOLUTION_BARE:
-    return CONVOLUTION_BARE;
-  case CHOICE_CONVOLUTION_ASIDE:
-    return CONVOLUTION_ASIDE;
-  default:
-    return CONVOLUTION_WHOLE;
-  }
-}
-
-static bool is_cudnn(enum choice_form form) {
-  return form == CHOICE_CONVOLUTION || extent_of(form) != CONVOLUTION_WHOLE;
-}
-
-struct candidates {
-  uint32_t count;
-  struct candidate items[CANDIDATES_MAX];
-};
-
-static void add_texts(struct candidates *candidates, enum choice_form form,
-                      char (*texts)[TEXT_BYTES], uint32_t count) {
-  for (uint32_t i = 0; i < count && candidates->count < CANDIDATES_MAX; i++) {
-    struct candidate *candidate = &candidates->items[candidates->count++];
-    candidate->form = form;
-    memcpy(candidate->text, texts[i], TEXT_BYTES);
-  }
-}
-
-static void add_products(const struct emit *emit, const struct plan_op *op, bool is_bare,
-                         struct candidates *candidates) {
-  char texts[PRODUCT_PROPOSALS][TEXT_BYTES];
-  struct product_problem problem;
-  struct product_addresses addresses;
-  if (product_of(emit, op, is_bare, &problem, &addresses)) {
-    const uint32_t count =
-        product_propose(emit->device, &problem, &addresses, texts, PRODUCT_PROPOSALS);
-    add_texts(candidates, is_bare ? CHOICE_PRODUCT_BARE : CHOICE_PRODUCT, texts, count);
-  }
-}
-
-/* What a library leaves undone can be added afterwards: the residual was not overwritten. */
-static bool may_finish_later(const struct emit *emit, const struct plan_op *op) {
-  const struct plan_tensor *out = emit_tensor(emit, op->outputs[0]);
-  const uint32_t residual = emit_input(op, 3);
-  const bool is_planar = op->kind == PLAN_OP_CONV_TRANSPOSE && out->pitch == 0;
-  return (out->layout == PLAN_CHANNELS_LAST || is_planar) &&
-         (residual == PLAN_NONE ||
-          emit_address(emit, residual) != emit_address(emit, op->outputs[0]));
-}
-
-static void add_part(const struct emit *emit, const struct plan_op *op, enum choice_form form,
-                     struct candidates *candidates) {
-  char texts[BARE_PROPOSALS][TEXT_BYTES];
-  struct convolution_problem problem;
-  convolution_problem_of(emit, op, extent_of(form), &problem);
-  add_texts(candidates, form, texts,
-            convolution_propose(emit->device, &problem, false, texts, BARE_PROPOSALS));
-}
-
-/* cuDNN has no engine that fuses a residual without a bias, for one: then in parts. */
-static void add_convolutions(const struct choice_store *store, const struct emit *emit,
-                             const struct plan_op *op, struct candidates *candidates) {
-  char texts[FUSED_PROPOSALS][TEXT_BYTES];
-  struct convolution_problem problem;
-  convolution_problem_of(emit, op, CONVOLUTION_WHOLE, &problem);
-  const bool has_rest =
-      problem.has_bias != 0 || problem.has_residual != 0 || problem.activation != PLAN_ACT_NONE;
-  const bool may_be_whole = op->kind == PLAN_OP_CONV || !has_rest;
-  const uint32_t count =
-      !may_be_whole
-          ? 0
-          : convolution_propose(emit->device, &problem, store->compiled, texts, FUSED_PROPOSALS);
-  add_texts(candidates, CHOICE_CONVOLUTION, texts, count);
-  /* A sum alone and a kernel behind it won only where cuDNN fuses badly: in groups. */
-  const bool is_fused_well = count >= FUSED_ENOUGH && op->conv.groups == 1;
-  if (has_rest && !is_fused_well && may_finish_later(emit, op)) {
-    add_part(emit, op, CHOICE_CONVOLUTION_BARE, candidates);
-  }
-  const bool is_last = emit_tensor(emit, op->outputs[0])->layout == PLAN_CHANNELS_LAST;
-  if (count == 0 && is_last && convolution_aside(emit, op) != 0) {
-    add_part(emit, op, CHOICE_CONVOLUTION_ASIDE, candidates);
-  }
-}
-
-static void add_own(struct candidates *candidates) {
-  char none[1][TEXT_BYTES] = {"-"};
-  add_texts(candidates, CHOICE_OWN, none, 1);
-}
-
-static void propose(const struct choice_store *store, const struct emit *emit,
-                    const struct plan_op *op, struct candidates *candidates) {
-  if (op->kind == PLAN_OP_CONV) {
-    if (emit_is_depthwise(emit, op)) {
-      add_own(candidates);
-    }
-    add_products(emit, op, false, candidates);
-    add_convolutions(store, emit, op, candidates);
-  } else if (op->kind == PLAN_OP_CONV_TRANSPOSE) {
-    add_convolutions(store, emit, op, candidates);
-  } else {
-    add_products(emit, op, false, candidates);
-  }
-  if (candidates->count == 0 && op->kind != PLAN_OP_CONV_TRANSPOSE &&
-      plan_op_kind_gates(op->kind) == 0 &&
-      (op->kind == PLAN_OP_MATMUL || may_finish_later(emit, op))) {
-    add_products(emit, op, true, candidates);
-  }
-  if (candidates->count == 0) {
-    add_own(candidates);
-  }
-}
-
 /* ------------------------------------------------------------------------------------- measuring
  */
+
+static bool is_cudnn(enum choice_form form) {
+  return form == CHOICE_CONVOLUTION || proposal_extent(form) != CONVOLUTION_WHOLE;
+}
 
 static bool prepare(const struct emit *emit, const struct plan_op *op, enum choice_form form,
                     const char *text, struct convolution **ret_convolution,
@@ -354,7 +231,7 @@ static bool prepare(const struct emit *emit, const struct plan_op *op, enum choi
   if (is_cudnn(form)) {
     if (*ret_convolution == NULL) {
       struct convolution_problem problem;
-      convolution_problem_of(emit, op, extent_of(form), &problem);
+      convolution_problem_of(emit, op, proposal_extent(form), &problem);
       *ret_convolution = convolution_create(emit->device, &problem, text);
     }
     ret_choice->convolution = *ret_convolution;
@@ -426,50 +303,44 @@ int64_t choice_time(const struct emit *emit, uint32_t op_index) {
 
 struct best {
   float ms; /* of RUNS_PER_GRAPH runs; negative: nothing has run yet */
-  struct candidate candidate;
+  struct proposal proposal;
   struct convolution *convolution;
 };
 
-/* Measures all candidates. */
-static void take_best(const struct emit *emit, uint32_t op_index,
-                      const struct candidates *candidates, struct best *best) {
+/* Measures all that is proposed. */
+static void take_best(const struct emit *emit, uint32_t op_index, const struct proposals *proposals,
+                      struct best *best) {
   const struct plan_op *op = &emit->batch->ops[op_index];
-  for (uint32_t i = 0; i < candidates->count; i++) {
-    const struct candidate *candidate = &candidates->items[i];
+  for (uint32_t i = 0; i < proposals->count; i++) {
+    const struct proposal *proposal = &proposals->items[i];
     struct convolution *convolution = NULL;
     struct choice choice;
     float ms = -1.0F;
-    if (prepare(emit, op, candidate->form, candidate->text, &convolution, &choice) &&
+    if (prepare(emit, op, proposal->form, proposal->text, &convolution, &choice) &&
         try_once(emit, op_index, &choice)) {
       ms = measure(emit, op_index, &choice, best->ms);
     }
     if (ms >= 0.0F && (best->ms < 0.0F || ms < best->ms)) {
       convolution_destroy(emit->device, best->convolution);
-      *best = (struct best){.ms = ms, .candidate = *candidate, .convolution = convolution};
+      *best = (struct best){.ms = ms, .proposal = *proposal, .convolution = convolution};
     } else {
       convolution_destroy(emit->device, convolution);
     }
   }
 }
 
-static struct entry *search(struct choice_store *store, const struct emit *emit, uint32_t op_index,
-                            struct key key) {
-  struct candidates *candidates = calloc(1, sizeof(*candidates));
-  if (candidates == NULL) {
-    return NULL;
-  }
-  struct best best = {.ms = -1.0F, .candidate = {.form = CHOICE_OWN, .text = "-"}};
-  propose(store, emit, &emit->batch->ops[op_index], candidates);
-  take_best(emit, op_index, candidates, &best);
-  struct entry *entry = store_add(store, key, best.candidate.form,
+static struct entry *search(struct choice_store *store, const struct emit *emit,
+                            const struct proposals *proposals, struct key key) {
+  struct best best = {.ms = -1.0F, .proposal = {.form = CHOICE_OWN, .text = "-"}};
+  take_best(emit, proposals->op_index, proposals, &best);
+  struct entry *entry = store_add(store, key, best.proposal.form,
                                   best.ms < 0.0F ? 0 : (uint32_t)(best.ms * 1e6F / RUNS_PER_GRAPH),
-                                  best.candidate.text);
+                                  best.proposal.text);
   if (entry != NULL) {
     entry->convolution = best.convolution;
   } else {
     convolution_destroy(emit->device, best.convolution);
   }
-  free(candidates);
   return entry;
 }
 
@@ -505,41 +376,107 @@ static void prefer_stem(const struct emit *emit, uint32_t op_index, struct choic
   }
 }
 
+/* Whether a library may be asked about it. */
+static bool is_chosen(const struct plan_op *op) {
+  return is_convolution(op) || op->kind == PLAN_OP_MATMUL || plan_op_kind_gates(op->kind) > 0;
+}
+
+/* Proposals for every problem of the batch that the store lacks; freed by the caller. NULL: out of
+ * memory. */
+static struct proposals *ask_ahead(struct choice_store *store, const struct emit *emit,
+                                   uint32_t *ret_count) {
+  const uint32_t ops_count = emit->batch->ops_count;
+  struct proposals *asked = calloc((size_t)ops_count + 1, sizeof(*asked));
+  struct key *keys = calloc((size_t)ops_count + 1, sizeof(*keys));
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < ops_count && asked != NULL && keys != NULL; i++) {
+    const struct plan_op *op = &emit->batch->ops[i];
+    struct key key;
+    if (!is_chosen(op) || !key_of(store, emit, op, &key) || store_find(store, key) != NULL) {
+      continue;
+    }
+    uint32_t same = 0;
+    while (same < count && memcmp(&keys[same], &key, sizeof(key)) != 0) {
+      same++;
+    }
+    if (same == count) {
+      keys[count] = key;
+      asked[count++].op_index = i;
+    }
+  }
+  if (asked != NULL && keys != NULL) {
+    proposals_ask(&store->proposers, emit, store->compiled, asked, count);
+  } else {
+    free(asked);
+    asked = NULL;
+  }
+  free(keys);
+  *ret_count = count;
+  return asked;
+}
+
+/* Those that ask_ahead() found, or asked for now: a setting from a file that can't be used here. */
+static const struct proposals *proposals_for(struct choice_store *store, const struct emit *emit,
+                                             struct proposals *asked, uint32_t count,
+                                             uint32_t op_index) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (asked[i].op_index == op_index) {
+      return &asked[i];
+    }
+  }
+  struct proposals *spare = &asked[count]; /* there is one more than was asked for */
+  spare->op_index = op_index;
+  proposals_ask(&store->proposers, emit, store->compiled, spare, 1);
+  return spare;
+}
+
+static enum err choose_one(struct choice_store *store, const struct emit *emit,
+                           struct proposals *asked, uint32_t asked_count, uint32_t op_index,
+                           struct choice *choices, uint32_t *measured_count) {
+  const struct plan_op *op = &emit->batch->ops[op_index];
+  struct choice *choice = &choices[op_index];
+  struct key key;
+  if (!key_of(store, emit, op, &key)) {
+    choice->form = CHOICE_OWN;
+    return ERR_OK;
+  }
+  struct entry *entry = store_find(store, key);
+  if (entry == NULL || !use(emit, op, entry, choice)) {
+    if (entry != NULL) { /* what a file said can't be done here */
+      entry->key = (struct key){{0, 0}};
+      entry->is_used = false;
+    }
+    entry = search(store, emit, proposals_for(store, emit, asked, asked_count, op_index), key);
+    *measured_count += 1;
+    if (entry == NULL || !use(emit, op, entry, choice)) {
+      return ERR_NO_MEMORY;
+    }
+  }
+  prefer_stem(emit, op_index, choices);
+  return ERR_OK;
+}
+
 enum err choose(struct choice_store *store, const struct emit *emit, struct choice *ret_choices,
                 uint32_t *ret_measured_count, struct error_text *ret_error) {
-  uint32_t measured = 0;
   for (uint32_t i = 0; i < emit->batch->ops_count; i++) {
-    const struct plan_op *op = &emit->batch->ops[i];
-    ret_choices[i] = (struct choice){.form = (enum choice_form)0};
     if (!emit_supports(emit->batch, i, ret_error)) {
       return ERR_UNSUPPORTED;
     }
-    if (!is_convolution(op) && op->kind != PLAN_OP_MATMUL && plan_op_kind_gates(op->kind) == 0) {
-      continue;
-    }
-
-    struct key key;
-    if (!key_of(store, emit, op, &key)) {
-      ret_choices[i].form = CHOICE_OWN;
-      continue;
-    }
-    struct entry *entry = store_find(store, key);
-    if (entry == NULL || !use(emit, op, entry, &ret_choices[i])) {
-      if (entry != NULL) { /* what a file said can't be done here */
-        entry->key = (struct key){{0, 0}};
-        entry->is_used = false;
-      }
-      entry = search(store, emit, i, key);
-      measured++;
-      if (entry == NULL || !use(emit, op, entry, &ret_choices[i])) {
-        error_text_set(ret_error, "out of memory while measuring");
-        return ERR_NO_MEMORY;
-      }
-    }
-    prefer_stem(emit, i, ret_choices);
   }
-  *ret_measured_count += measured;
-  return ERR_OK;
+  uint32_t asked_count = 0;
+  struct proposals *asked = ask_ahead(store, emit, &asked_count);
+  enum err error = asked == NULL ? ERR_NO_MEMORY : ERR_OK;
+  for (uint32_t i = 0; i < emit->batch->ops_count && error == ERR_OK; i++) {
+    ret_choices[i] = (struct choice){.form = (enum choice_form)0};
+    if (is_chosen(&emit->batch->ops[i])) {
+      error = choose_one(store, emit, asked, asked_count, i, ret_choices, ret_measured_count);
+    }
+  }
+  free(asked);
+  if (error != ERR_OK) {
+    error_text_set(ret_error, "out of memory while measuring");
+  }
+  return error;
 }
 
 /* -------------------------------------------------------------------------------------- running */
@@ -562,7 +499,7 @@ static CUresult emit_product(const struct emit *emit, const struct plan_op *op,
 
 static CUresult emit_convolution(const struct emit *emit, const struct plan_op *op,
                                  const struct choice *choice) {
-  const enum convolution_extent extent = extent_of(choice->form);
+  const enum convolution_extent extent = proposal_extent(choice->form);
   const bool is_whole = extent == CONVOLUTION_WHOLE;
   const CUdeviceptr to = extent == CONVOLUTION_ASIDE ? convolution_aside(emit, op)
                                                      : emit_address(emit, op->outputs[0]);

@@ -294,7 +294,7 @@ static cudnnBackendDescriptor_t make_activation(struct parts *parts,
 }
 
 /* sum, then what is fused, in cuDNN's order: residual, bias, activation; or the residual last. */
-static cudnnBackendDescriptor_t make_graph(struct parts *parts, const struct device *device,
+static cudnnBackendDescriptor_t make_graph(struct parts *parts, cudnnHandle_t handle,
                                            const struct convolution_problem *problem) {
   enum { SUM, RESIDUAL, BIAS, ACTIVATION, RESIDUAL_LAST, STEPS };
   const bool has[STEPS] = {
@@ -342,7 +342,7 @@ static cudnnBackendDescriptor_t make_graph(struct parts *parts, const struct dev
   cudnnBackendDescriptor_t graph = make(parts, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   set(parts, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count,
       operations);
-  set(parts, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &device->cudnn);
+  set(parts, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
   seal(parts, graph);
   return graph;
 }
@@ -480,11 +480,11 @@ static uint32_t propose_from(struct parts *parts, cudnnBackendDescriptor_t graph
   return found;
 }
 
-uint32_t convolution_propose(const struct device *device, const struct convolution_problem *problem,
-                             bool compiled, char (*ret_texts)[CONVOLUTION_TEXT_BYTES],
-                             uint32_t capacity) {
+uint32_t convolution_propose(const struct device *device, cudnnHandle_t handle,
+                             const struct convolution_problem *problem, bool compiled,
+                             char (*ret_texts)[CONVOLUTION_TEXT_BYTES], uint32_t capacity) {
   struct parts parts = {.library = device->library};
-  cudnnBackendDescriptor_t graph = make_graph(&parts, device, problem);
+  cudnnBackendDescriptor_t graph = make_graph(&parts, handle, problem);
   uint32_t found = 0;
   if (!parts.has_failed) {
     found = propose_from(&parts, graph, problem, CUDNN_HEUR_MODE_A, compiled, ret_texts, capacity);
@@ -576,7 +576,7 @@ struct convolution *convolution_create(const struct device *device,
   }
   struct parts *parts = &convolution->parts;
   parts->library = device->library;
-  cudnnBackendDescriptor_t graph = make_graph(parts, device, problem);
+  cudnnBackendDescriptor_t graph = make_graph(parts, device->cudnn, problem);
   cudnnBackendDescriptor_t config = parts->has_failed ? NULL : read_config(parts, graph, text);
   if (!parts->has_failed) {
     convolution->plan = make(parts, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);

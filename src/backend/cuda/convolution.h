@@ -61,10 +61,11 @@ CUdeviceptr convolution_aside(const struct emit *emit, const struct plan_op *op)
 
 /* What cuDNN's heuristics propose, best guess first, of engines that keep the precision and give
  * the same result every time. Engines that are compiled when first used (about a second each) only
- * with `compiled`. Returns how many; 0 also when cuDNN can't fuse this. */
-uint32_t convolution_propose(const struct device *device, const struct convolution_problem *problem,
-                             bool compiled, char (*ret_texts)[CONVOLUTION_TEXT_BYTES],
-                             uint32_t capacity);
+ * with `compiled`. Returns how many; 0 also when cuDNN can't fuse this. Any thread that has entered
+ * the device, with a `handle` that no other uses at the time. */
+uint32_t convolution_propose(const struct device *device, cudnnHandle_t handle,
+                             const struct convolution_problem *problem, bool compiled,
+                             char (*ret_texts)[CONVOLUTION_TEXT_BYTES], uint32_t capacity);
 
 struct convolution;
 

@@ -1,6 +1,8 @@
 #include "backend/cuda/loader.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "os/thread.h"
 
@@ -22,6 +24,45 @@ struct loader {
   uint32_t held; /* put and not yet taken */
 };
 
+/* A package that is read while the one before it is prepared. */
+struct reader {
+  const struct models *models;
+  struct os_thread thread;
+  char path[MODEL_PATH_BYTES];
+  struct package *package;
+};
+
+static void *reader_main(void *user) {
+  struct reader *reader = user;
+  reader->package = models_read_ahead(reader->models, reader->path);
+  return NULL;
+}
+
+/* What was read; NULL: nothing. */
+static struct package *reader_take(struct reader *reader) {
+  os_thread_join(&reader->thread);
+  struct package *package = reader->package;
+  reader->package = NULL;
+  return package;
+}
+
+/* The job behind the one that was taken, if another package is its. */
+static void read_next(struct loader *loader, struct reader *reader,
+                      const struct backend_load_model *taken) {
+  bool is_wanted = false;
+  pthread_mutex_lock(&loader->mutex);
+  if (!loader->is_stopping && loader->wanted_read != loader->wanted_written) {
+    const char *path = loader->wanted[loader->wanted_read % LOADER_JOBS].path;
+    is_wanted = strcmp(path, taken->path) != 0 && !models_has_read(loader->models, path);
+    snprintf(reader->path, sizeof(reader->path), "%s", path);
+  }
+  pthread_mutex_unlock(&loader->mutex);
+  if (is_wanted &&
+      os_thread_start(&reader->thread, "gpu-packages", reader_main, reader) != ERR_OK) {
+    reader->package = NULL; /* it is read when its turn comes */
+  }
+}
+
 /* The next job; 0: none, -1: the end. */
 static int next_job(struct loader *loader, struct backend_load_model *ret_job) {
   int outcome = 0;
@@ -39,6 +80,7 @@ static int next_job(struct loader *loader, struct backend_load_model *ret_job) {
 static void *loader_main(void *user) {
   struct loader *loader = user;
   struct backend_load_model job;
+  struct reader reader = {.models = loader->models};
   int outcome = 0;
   while ((outcome = next_job(loader, &job)) >= 0) {
     if (outcome == 0) {
@@ -46,12 +88,15 @@ static void *loader_main(void *user) {
       continue;
     }
     struct backend_loaded_model loaded;
-    models_load(loader->models, &job, &loaded);
+    struct package *ahead = reader_take(&reader);
+    read_next(loader, &reader, &job);
+    models_load(loader->models, &job, ahead, &loaded);
     pthread_mutex_lock(&loader->mutex);
     loader->done[loader->done_written++ % LOADER_JOBS] = loaded;
     pthread_mutex_unlock(&loader->mutex);
     loader->notify(loader->notify_user);
   }
+  models_forget(loader->models, reader_take(&reader));
   return NULL;
 }
 

@@ -54,7 +54,7 @@ static void enter_any(const struct models *models) {
   device_enter(device == NULL ? models->gpus[0].device : device);
 }
 
-static void package_destroy(struct models *models, struct package *package) {
+static void package_destroy(const struct models *models, struct package *package) {
   if (package == NULL) {
     return;
   }
@@ -68,22 +68,6 @@ static void package_destroy(struct models *models, struct package *package) {
   pinned_give(models->library, &package->weights);
   os_memory_give(package->plan_memory, package->plan_memory_bytes);
   free(package);
-}
-
-/* The weights in pinned memory: copied, because a file's own pages can't all be pinned. */
-static enum err pin_weights(struct models *models, struct package *package,
-                            const unsigned char *weights, struct error_text *ret_error) {
-  const uint64_t bytes = package->plan->weights_bytes;
-  enter_any(models);
-  const CUresult result = pinned_take(models->library, bytes, &package->weights);
-  if (result != CUDA_SUCCESS) {
-    error_text_set(ret_error, "%.120s: no pinned memory for %llu MiB of weights: %.80s",
-                   package->path, (unsigned long long)(bytes >> 20),
-                   library_driver_text(models->library, result));
-    return ERR_NO_MEMORY;
-  }
-  memcpy(package->weights.bytes, weights, bytes);
-  return ERR_OK;
 }
 
 static struct package *find_package(struct models *models, const char *path, uint64_t checksum) {
@@ -108,20 +92,11 @@ static enum err checksum_of_plan(const char *package_path, uint64_t *ret_checksu
   return error;
 }
 
-/* One that was read before is shared, unless its file has changed. */
-static enum err open_package(struct models *models, const char *package_path,
-                             struct package **ret_package, struct error_text *ret_error) {
-  uint64_t checksum = 0;
-  enum err error = checksum_of_plan(package_path, &checksum, ret_error);
-  if (error != ERR_OK) {
-    return error;
-  }
-  struct package *package = find_package(models, package_path, checksum);
-  if (package != NULL) {
-    *ret_package = package;
-    return ERR_OK;
-  }
-  package = calloc(1, sizeof(*package));
+/* All but the pinning. The weights are copied, because a file's own pages can't all be pinned. */
+static enum err read_package(const struct models *models, const char *package_path,
+                             uint64_t checksum, struct package **ret_package,
+                             struct error_text *ret_error) {
+  struct package *package = calloc(1, sizeof(*package));
   struct package_gpu *gpus = calloc(models->gpus_count, sizeof(*gpus));
   if (package == NULL || gpus == NULL) {
     error_text_set(ret_error, "out of memory");
@@ -133,18 +108,86 @@ static enum err open_package(struct models *models, const char *package_path,
   package->plan_checksum = checksum;
   snprintf(package->path, sizeof(package->path), "%s", package_path);
   struct loaded_package loaded;
-  error = loader_open(package_path, &loaded, ret_error);
+  enum err error = loader_open(package_path, &loaded, ret_error);
   if (error == ERR_OK) {
     package->plan = loaded.plan;
     package->plan_memory = loaded.memory;
     package->plan_memory_bytes = loaded.memory_bytes;
-    error = pin_weights(models, package, loaded.weights, ret_error);
+    if (pinned_take(loaded.plan->weights_bytes, &package->weights)) {
+      memcpy(package->weights.bytes, loaded.weights, loaded.plan->weights_bytes);
+    } else {
+      error_text_set(ret_error, "%.120s: no memory for %llu MiB of weights", package_path,
+                     (unsigned long long)(loaded.plan->weights_bytes >> 20));
+      error = ERR_NO_MEMORY;
+    }
     loaded.memory = NULL; /* the package's now */
     loader_close(&loaded);
   }
   if (error != ERR_OK) {
     package_destroy(models, package);
     return error;
+  }
+  *ret_package = package;
+  return ERR_OK;
+}
+
+struct package *models_read_ahead(const struct models *models, const char *package_path) {
+  uint64_t checksum = 0;
+  struct package *package = NULL;
+  struct error_text error;
+  if (checksum_of_plan(package_path, &checksum, &error) != ERR_OK ||
+      read_package(models, package_path, checksum, &package, &error) != ERR_OK) {
+    return NULL;
+  }
+  return package;
+}
+
+void models_forget(const struct models *models, struct package *ahead) {
+  package_destroy(models, ahead);
+}
+
+bool models_has_read(const struct models *models, const char *package_path) {
+  for (const struct package *package = models->packages; package != NULL; package = package->next) {
+    if (strcmp(package->path, package_path) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* One that was read before is shared, unless its file has changed; `*ahead` is used if it is the
+ * one, and NULL then. */
+static enum err open_package(struct models *models, const char *package_path,
+                             struct package **ahead, struct package **ret_package,
+                             struct error_text *ret_error) {
+  uint64_t checksum = 0;
+  enum err error = checksum_of_plan(package_path, &checksum, ret_error);
+  if (error != ERR_OK) {
+    return error;
+  }
+  struct package *package = find_package(models, package_path, checksum);
+  if (package != NULL) {
+    *ret_package = package;
+    return ERR_OK;
+  }
+  if (*ahead != NULL && (*ahead)->plan_checksum == checksum &&
+      strcmp((*ahead)->path, package_path) == 0) {
+    package = *ahead;
+    *ahead = NULL;
+  } else {
+    error = read_package(models, package_path, checksum, &package, ret_error);
+    if (error != ERR_OK) {
+      return error;
+    }
+  }
+  enter_any(models);
+  const CUresult result = pinned_pin(models->library, &package->weights);
+  if (result != CUDA_SUCCESS) {
+    error_text_set(ret_error, "%.120s: no pinned memory for %llu MiB of weights: %.80s",
+                   package->path, (unsigned long long)(package->plan->weights_bytes >> 20),
+                   library_driver_text(models->library, result));
+    package_destroy(models, package);
+    return ERR_NO_MEMORY;
   }
   package->next = models->packages;
   models->packages = package;
@@ -616,9 +659,10 @@ static void describe(const struct models *models, const struct package *package,
 }
 
 static enum err load(struct models *models, const struct backend_load_model *job,
-                     struct model_spec *ret_spec, struct error_text *ret_error) {
+                     struct package **ahead, struct model_spec *ret_spec,
+                     struct error_text *ret_error) {
   struct package *package = NULL;
-  enum err error = open_package(models, job->path, &package, ret_error);
+  enum err error = open_package(models, job->path, ahead, &package, ret_error);
   for (uint32_t i = 0; i < models->gpus_count && error == ERR_OK; i++) {
     struct device *device = models->gpus[i].device;
     device_enter(device);
@@ -650,16 +694,18 @@ static enum err load(struct models *models, const struct backend_load_model *job
   return error;
 }
 
-void models_load(struct models *models, const struct backend_load_model *job,
+void models_load(struct models *models, const struct backend_load_model *job, struct package *ahead,
                  struct backend_loaded_model *ret_loaded) {
   memset(ret_loaded, 0, sizeof(*ret_loaded));
   ret_loaded->job_id = job->job_id;
   if (!ids_are_free(models, job)) {
+    package_destroy(models, ahead);
     ret_loaded->status = ACTION_INVALID_MODEL_ID;
     return;
   }
   struct error_text reason = {.text = ""};
-  const enum err error = load(models, job, &ret_loaded->spec, &reason);
+  const enum err error = load(models, job, &ahead, &ret_loaded->spec, &reason);
+  package_destroy(models, ahead);
   if (error != ERR_OK && any_that_lives(models) == NULL) {
     ret_loaded->status = ACTION_GPU_LOST;
     return;

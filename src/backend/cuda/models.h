@@ -75,9 +75,22 @@ struct models {
 };
 
 /* Loads as backend.h says of load_model(). Everything or nothing of the copies is there afterwards.
+ * `ahead`: NULL or from models_read_ahead(); consumed.
  * Cost: seconds for a package that is new on this kind of GPU. */
-void models_load(struct models *models, const struct backend_load_model *job,
+void models_load(struct models *models, const struct backend_load_model *job, struct package *ahead,
                  struct backend_loaded_model *ret_loaded);
+
+/* What takes long about a package and needs no GPU, done before its job's turn: its files read and
+ * checked, its weights in memory that can be pinned. It asks the driver for nothing, so that what
+ * is measured at the time is not disturbed. Any thread, beside models_load(). NULL: it can't be
+ * read; models_load() will say why. */
+struct package *models_read_ahead(const struct models *models, const char *package_path);
+
+/* Accepts NULL. */
+void models_forget(const struct models *models, struct package *ahead);
+
+/* Whether a package of this path is held: reading it ahead would be in vain, unless it changed. */
+bool models_has_read(const struct models *models, const char *package_path);
 
 /* Gives back all instances and packages; every engine must be at rest. */
 void models_clear(struct models *models);

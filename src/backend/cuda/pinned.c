@@ -2,27 +2,29 @@
 
 #include "os/memory.h"
 
-CUresult pinned_take(const struct library *library, size_t size_bytes, struct pinned *ret_pinned) {
-  struct pinned pinned = {.size_bytes = size_bytes};
-  pinned.bytes = os_memory_take_huge(size_bytes);
-  if (pinned.bytes == NULL) {
-    return CUDA_ERROR_OUT_OF_MEMORY;
+bool pinned_take(size_t size_bytes, struct pinned *ret_pinned) {
+  void *bytes = os_memory_take_huge(size_bytes);
+  if (bytes == NULL) {
+    return false;
   }
-  const CUresult result =
-      library->driver.cuMemHostRegister(pinned.bytes, size_bytes, CU_MEMHOSTREGISTER_PORTABLE);
-  if (result != CUDA_SUCCESS) {
-    os_memory_give_huge(pinned.bytes, size_bytes);
-    return result;
-  }
-  *ret_pinned = pinned;
-  return CUDA_SUCCESS;
+  *ret_pinned = (struct pinned){.bytes = bytes, .size_bytes = size_bytes};
+  return true;
+}
+
+CUresult pinned_pin(const struct library *library, struct pinned *pinned) {
+  const CUresult result = library->driver.cuMemHostRegister(pinned->bytes, pinned->size_bytes,
+                                                            CU_MEMHOSTREGISTER_PORTABLE);
+  pinned->is_pinned = result == CUDA_SUCCESS;
+  return result;
 }
 
 void pinned_give(const struct library *library, struct pinned *pinned) {
   if (pinned->bytes == NULL) {
     return;
   }
-  library->driver.cuMemHostUnregister(pinned->bytes);
+  if (pinned->is_pinned) {
+    library->driver.cuMemHostUnregister(pinned->bytes);
+  }
   os_memory_give_huge(pinned->bytes, pinned->size_bytes);
-  pinned->bytes = NULL;
+  *pinned = (struct pinned){.bytes = NULL};
 }
