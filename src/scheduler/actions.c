@@ -234,6 +234,7 @@ static void on_load_result(struct scheduler *scheduler, struct action *action,
   action_report(scheduler, action, result, 0);
   action_destroy(scheduler, action);
   if (result->status == ACTION_SUCCESS) {
+    gpu_on_load_measured(residency->gpu, model->spec.load, measured(result));
     estimate_on_measured(&model->load, &model->load_window, scheduler->policy->estimates,
                          measured(result), 1);
     residency_on_loaded(scheduler, residency);

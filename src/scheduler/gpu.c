@@ -9,6 +9,11 @@ enum { LAG_SMOOTHING = 8 };
 /* What an action takes to reach an idle GPU of a worker that nothing is known of yet. */
 static const int64_t FIRST_LAG_NS = 200 * NS_PER_US;
 
+/* LOADs against their profiles: a mean over some 16 of them, to which one that met a stall adds no
+ * more than if it had been a tenth longer. Where the mean is within a hundredth, profiles are as
+ * good as it. */
+enum { MILLIONTHS = 1000000, LOAD_SMOOTHING = 16, LOAD_STEP_MAX = 100000, LOAD_SCATTER = 10000 };
+
 void gpu_init(struct gpu *gpu, struct instant now) {
   list_init(&gpu->residencies);
   list_init(&gpu->infers);
@@ -22,6 +27,7 @@ void gpu_init(struct gpu *gpu, struct instant now) {
   gpu->load_due = INSTANT_NEVER;
   gpu->start_lag = duration_ns(FIRST_LAG_NS);
   gpu->gap = DURATION_ZERO;
+  gpu->load_millionths = MILLIONTHS;
 }
 
 static const struct action *first_of(const struct list *actions) {
@@ -154,6 +160,25 @@ void gpu_on_load_sent(struct gpu *gpu, struct instant now, struct action *action
   list_append(&gpu->loads, &action->of_gpu);
   gpu->loads_count++;
   gpu->load_free_at = action->expected_end;
+}
+
+struct duration gpu_first_load(const struct gpu *gpu, struct duration prior) {
+  const int64_t beyond = gpu->load_millionths - MILLIONTHS;
+  if (beyond <= LOAD_SCATTER && beyond >= -LOAD_SCATTER) {
+    return prior;
+  }
+  return duration_ns(prior.ns + prior.ns / MILLIONTHS * beyond +
+                     prior.ns % MILLIONTHS * beyond / MILLIONTHS);
+}
+
+void gpu_on_load_measured(struct gpu *gpu, struct duration prior, struct duration measured) {
+  /* Twice as long is far beyond the greatest step: no need to multiply what might overflow. */
+  int64_t step = LOAD_STEP_MAX;
+  if (prior.ns > 0 && measured.ns / 2 <= prior.ns) {
+    step = (int64_t)((double)measured.ns / (double)prior.ns * MILLIONTHS) - gpu->load_millionths;
+  }
+  step = step > LOAD_STEP_MAX ? LOAD_STEP_MAX : step < -LOAD_STEP_MAX ? -LOAD_STEP_MAX : step;
+  gpu->load_millionths += step / LOAD_SMOOTHING;
 }
 
 /* A worker whose cache is not as we believe refuses the same LOAD as often as it is asked: pauses

@@ -230,7 +230,8 @@ struct residency *policy_load(struct scheduler *scheduler, struct model *model, 
   CHECK(residency != NULL);
   struct action *action = action_create(scheduler, ACTION_LOAD, residency);
   const struct instant start = gpu_predicted_load_start(gpu, scheduler->now);
-  action->expected = estimate_at(&model->load, 1);
+  action->expected = model->load_window.count == 0 ? gpu_first_load(gpu, model->spec.load)
+                                                   : estimate_at(&model->load, 1);
   action->latest = instant_add(start, scheduler->config.schedule_ahead);
   gpu_on_load_sent(gpu, scheduler->now, action);
   scheduler->counts.loads++;

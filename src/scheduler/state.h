@@ -98,6 +98,7 @@ struct gpu {
   uint32_t loads_count;
   struct list loads;               /* of struct action under way, in the order they were sent */
   struct instant load_free_at;     /* predicted: when one more could begin after `loads` */
+  int64_t load_millionths;         /* smoothed: what a LOAD took of what its model's profile says */
   struct instant load_pause_until; /* no LOAD before: the last ones were refused */
   uint32_t loads_refused_count;    /* in a row */
   struct list evicts;              /* of struct action under way */
@@ -223,6 +224,12 @@ void gpu_on_infer_done(struct gpu *gpu, struct instant now, struct action *actio
                        const struct scheduler_result *result);
 struct instant gpu_predicted_load_start(const struct gpu *gpu, struct instant now);
 void gpu_on_load_sent(struct gpu *gpu, struct instant now, struct action *action);
+/* What a LOAD will take that was never measured: its profile says `prior`, which the last LOADs of
+ * other models on this GPU passed or fell short of alike, as a link shared with inputs makes them.
+ */
+struct duration gpu_first_load(const struct gpu *gpu, struct duration prior);
+/* One that its profile expected to take `prior` took `measured`. */
+void gpu_on_load_measured(struct gpu *gpu, struct duration prior, struct duration measured);
 void gpu_on_load_done(struct gpu *gpu, struct instant now, struct action *action,
                       const struct scheduler_result *result);
 

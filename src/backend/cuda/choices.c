@@ -415,7 +415,8 @@ static struct proposals *ask_ahead(struct choice_store *store, const struct emit
   return asked;
 }
 
-/* Those that ask_ahead() found, or asked for now: a setting from a file that can't be used here. */
+/* Those that ask_ahead() found; else asks, of an operation whose setting from a file is of no use
+ * here. */
 static const struct proposals *proposals_for(struct choice_store *store, const struct emit *emit,
                                              struct proposals *asked, uint32_t count,
                                              uint32_t op_index) {

@@ -503,6 +503,49 @@ static void test_result_before_its_action(void **state) {
   cluster_destroy(cluster);
 }
 
+/* Of the LOAD, its first, of the last of `models` models, whose LOADs take `times` what profiles
+ * say; and how far it was off. */
+static void first_load(uint32_t models, double times, int64_t *ret_expected_ns,
+                       int64_t *ret_off_ns) {
+  struct cluster *cluster = open_cluster(1, 1000, models);
+  const int64_t profile_ns = cluster->specs[0].load.ns;
+  for (uint32_t id = 0; id < models; id++) {
+    cluster->specs[id].load = duration_ns((int64_t)((double)profile_ns * times));
+    serve(cluster, id);
+  }
+  assert_int_equal(cluster_logged_count(cluster, ACTION_LOAD), models);
+  const struct telemetry_action *last = NULL;
+  for (uint32_t i = 0; i < cluster->action_rows_count; i++) {
+    if (cluster->action_rows[i].action_type == ACTION_LOAD) {
+      last = &cluster->action_rows[i];
+    }
+  }
+  assert_non_null(last);
+  assert_int_equal(last->model_id, models - 1);
+  *ret_expected_ns = last->expected_exec_duration;
+  *ret_off_ns = last->worker_exec_duration - last->expected_exec_duration;
+  cluster_destroy(cluster);
+}
+
+/* What other models' LOADs took on a GPU counts for one that was never loaded. */
+static void test_first_load_learns_from_others(void **state) {
+  (void)state;
+  const int64_t profile_ns = cluster_resnet50().load.ns;
+  int64_t expected_ns = 0;
+  int64_t off_ns = 0;
+  first_load(1, 1.06, &expected_ns, &off_ns);
+  assert_int_equal(expected_ns, profile_ns);
+  first_load(60, 1.06, &expected_ns, &off_ns);
+  assert_in_range(off_ns, 0, profile_ns / 200);
+  first_load(60, 0.94, &expected_ns, &off_ns);
+  assert_in_range(-off_ns, 0, profile_ns / 200);
+  /* Scatter is not learnt, and a link that stands still is not what to expect for ever. */
+  first_load(60, 1.004, &expected_ns, &off_ns);
+  assert_int_equal(expected_ns, profile_ns);
+  first_load(2, 4.0, &expected_ns, &off_ns);
+  assert_int_equal(expected_ns, profile_ns);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_cold_start),
@@ -529,6 +572,7 @@ int main(void) {
       cmocka_unit_test(test_model_removed),
       cmocka_unit_test(test_strange_results),
       cmocka_unit_test(test_result_before_its_action),
+      cmocka_unit_test(test_first_load_learns_from_others),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
