@@ -4,8 +4,8 @@
  * where more follows; and again after programs were recognised as activations. */
 void passes_run(struct graph *graph, enum plan_precision precision) {
   static void (*const PASSES[])(struct graph *) = {
-      pass_moves,      pass_layer_norm, pass_affine,   pass_epilogue,      pass_pointwise,
-      pass_activation, pass_affine,     pass_epilogue, pass_concat_prefix,
+      pass_moves,     pass_mean,       pass_layer_norm, pass_affine,   pass_epilogue,
+      pass_pointwise, pass_activation, pass_affine,     pass_epilogue, pass_concat_prefix,
   };
   graph->node_name = "";
   for (uint32_t i = 0; i < sizeof(PASSES) / sizeof(PASSES[0]); i++) {

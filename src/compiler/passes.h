@@ -9,6 +9,8 @@
 /* Everything, precision and layouts included: what is left is what emit.h writes. */
 void passes_run(struct graph *graph, enum plan_precision precision);
 
+/* A sum divided by how many were added: a mean. */
+void pass_mean(struct graph *graph);
 /* Mean, deviation, scale as exporters spell it out: one LAYER_NORM. */
 void pass_layer_norm(struct graph *graph);
 /* Transposes that undo one another or do nothing, views of views. */

@@ -192,6 +192,37 @@ static void test_layer_norm_by_its_parts(void **state) {
   finish(&c);
 }
 
+/* How the sum of rows of 8 is reduced when `op` combines it with `number`, and a root follows. */
+static enum plan_reduce_kind reduced_as(const char *op, float number, int64_t keepdims) {
+  struct onnx_builder b;
+  onnx_builder_init(&b, 11);
+  onnx_builder_input(&b, "x", ONNX_DIMS(0, 3, 8));
+  onnx_builder_number(&b, "number", number);
+  Onnx__NodeProto *sum = onnx_builder_node(&b, "ReduceSum", "x", "sum");
+  onnx_builder_ints_attribute(sum, "axes", ONNX_DIMS(-1));
+  onnx_builder_int_attribute(sum, "keepdims", keepdims);
+  (void)onnx_builder_node(&b, op, "sum number", "scaled");
+  (void)onnx_builder_node(&b, "Sqrt", "scaled", "y");
+  onnx_builder_output(&b, "y");
+  struct compiled c = compile(&b, 1);
+  const enum plan_reduce_kind kind = only(&c, PLAN_OP_REDUCE)->reduce.kind;
+  const struct plan_op *rest = only(&c, PLAN_OP_POINTWISE);
+  assert_int_equal(rest->pointwise.steps_count, kind == PLAN_REDUCE_MEAN ? 1 : 2);
+  finish(&c);
+  return kind;
+}
+
+static void test_sums_over_their_count_are_means(void **state) {
+  (void)state;
+  for (int64_t keepdims = 0; keepdims < 2; keepdims++) {
+    assert_int_equal(reduced_as("Mul", 0.125F, keepdims), PLAN_REDUCE_MEAN);
+    assert_int_equal(reduced_as("Div", 8, keepdims), PLAN_REDUCE_MEAN);
+    assert_int_equal(reduced_as("Mul", 0.25F, keepdims), PLAN_REDUCE_SUM);
+    assert_int_equal(reduced_as("Div", 0.125F, keepdims), PLAN_REDUCE_SUM);
+    assert_int_equal(reduced_as("Add", 0.125F, keepdims), PLAN_REDUCE_SUM);
+  }
+}
+
 /* Two convolutions write next to one another: nobody concatenates. */
 static void test_concatenation_of_channels_is_no_work(void **state) {
   (void)state;
@@ -406,6 +437,7 @@ int main(void) {
       cmocka_unit_test(test_gelu_by_its_parts_is_an_activation),
       cmocka_unit_test(test_what_is_almost_gelu_is_not),
       cmocka_unit_test(test_layer_norm_by_its_parts),
+      cmocka_unit_test(test_sums_over_their_count_are_means),
       cmocka_unit_test(test_concatenation_of_channels_is_no_work),
       cmocka_unit_test(test_transposes_in_a_row_are_one_at_most),
       cmocka_unit_test(test_concatenations_share_their_beginning),
