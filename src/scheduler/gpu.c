@@ -10,9 +10,15 @@ enum { LAG_SMOOTHING = 8 };
 static const int64_t FIRST_LAG_NS = 200 * NS_PER_US;
 
 /* LOADs against their profiles: a mean over some 16 of them, to which one that met a stall adds no
- * more than if it had been a tenth longer. Where the mean is within a hundredth, profiles are as
- * good as it. */
-enum { MILLIONTHS = 1000000, LOAD_SMOOTHING = 16, LOAD_STEP_MAX = 100000, LOAD_SCATTER = 10000 };
+ * more than if it had been a tenth longer than it. Where the mean is within a hundredth of what
+ * profiles say, they are as good. */
+enum {
+  MILLIONTHS = 1000000,
+  LOAD_SMOOTHING = 16,
+  LOAD_STEP_MAX = 100000,
+  LOAD_SCATTER = 10000,
+  LOAD_TIMES_MAX = 1000, /* of a profile: whatever a worker reports, no product overflows */
+};
 
 void gpu_init(struct gpu *gpu, struct instant now) {
   list_init(&gpu->residencies);
@@ -172,11 +178,9 @@ struct duration gpu_first_load(const struct gpu *gpu, struct duration prior) {
 }
 
 void gpu_on_load_measured(struct gpu *gpu, struct duration prior, struct duration measured) {
-  /* Twice as long is far beyond the greatest step: no need to multiply what might overflow. */
-  int64_t step = LOAD_STEP_MAX;
-  if (prior.ns > 0 && measured.ns / 2 <= prior.ns) {
-    step = (int64_t)((double)measured.ns / (double)prior.ns * MILLIONTHS) - gpu->load_millionths;
-  }
+  const double times = (double)measured.ns / (double)prior.ns;
+  const int64_t sample = (int64_t)((times < LOAD_TIMES_MAX ? times : LOAD_TIMES_MAX) * MILLIONTHS);
+  int64_t step = sample - gpu->load_millionths;
   step = step > LOAD_STEP_MAX ? LOAD_STEP_MAX : step < -LOAD_STEP_MAX ? -LOAD_STEP_MAX : step;
   gpu->load_millionths += step / LOAD_SMOOTHING;
 }

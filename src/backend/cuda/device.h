@@ -5,7 +5,8 @@
  * more for the thread that loads models, which measures beside what is served.
  *
  * Thread: created and destroyed by the owner of the backend. Between these the loader's thread uses
- * stream, cudnn, cublaslt and `bench`; the engines' threads use what engines.h says.
+ * stream, cudnn, cublaslt and `bench`, and lets others ask cublaslt's heuristics (proposals.h); the
+ * engines' threads use what engines.h says.
  */
 #ifndef CLOCKWORK_BACKEND_CUDA_DEVICE_H
 #define CLOCKWORK_BACKEND_CUDA_DEVICE_H

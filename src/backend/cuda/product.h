@@ -37,7 +37,8 @@ struct product_addresses {
 bool product_of(const struct emit *emit, const struct plan_op *op, bool is_bare,
                 struct product_problem *ret_problem, struct product_addresses *ret_addresses);
 
-/* What cuBLASLt's heuristics propose, best guess first, as texts; returns how many. */
+/* What cuBLASLt's heuristics propose, best guess first, as texts; returns how many. Any thread that
+ * has entered the device: cuBLASLt lets several use one handle. */
 uint32_t product_propose(const struct device *device, const struct product_problem *problem,
                          const struct product_addresses *addresses,
                          char (*ret_texts)[PRODUCT_TEXT_BYTES], uint32_t capacity);
