@@ -15,6 +15,8 @@ DEMO_OUT ?=
 # For the zoo: subset, seed, all, or names; and where the packages go.
 ZOO ?= subset
 ZOO_OUT ?= $(CLOCKWORK_BUILD)/zoo
+# Of their packages: fp32, tf32, fp16; a GPU's tensor cores want one of the latter two.
+ZOO_PRECISION ?= fp32
 # Where `make profile-cpu` puts its table; rows that it has are kept.
 PROFILE ?= $(CLOCKWORK_BUILD)/cpu.tsv
 export CLOCKWORK_BUILD FUZZ_SECONDS PYTHON
@@ -59,7 +61,7 @@ setup-zoo: ## install the Python packages that the zoo needs, into CLOCKWORK_BUI
 .PHONY: zoo
 zoo: build setup-zoo ## build and compile models of the zoo: make zoo ZOO=all
 	@"$(CLOCKWORK_BUILD)-venv/bin/python" zoo/build.py $(ZOO) -o "$(ZOO_OUT)" \
-	  --compiler "$(CLOCKWORK_BUILD)/compile_model"
+	  --compiler "$(CLOCKWORK_BUILD)/compile_model" --precision "$(ZOO_PRECISION)"
 
 .PHONY: profile-cpu
 profile-cpu: build setup-zoo ## durations of the zoo's 61 models on this CPU, into PROFILE: 20 minutes, 20 GB in ZOO_OUT

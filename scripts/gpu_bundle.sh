@@ -21,6 +21,10 @@ if [ ! -x "$build/worker" ]; then
   echo "gpu_bundle.sh: no worker in $build; run \`make build\` first" >&2
   exit 2
 fi
+# Those of the programs that `make build` makes are current then; benchmark and tests it doesn't make.
+cmake --build "$build" --target worker controller client compile_model check_model simulate bench_cuda \
+  conformance_conformance_test_backend conformance_conformance_test_gpu_lost \
+  unit_backend_test_cuda_operations >/dev/null
 
 mkdir -p "$folder/build/lib" "$folder/build/bench" "$folder/build/tests"
 for name in worker controller client compile_model check_model simulate; do

@@ -8,12 +8,14 @@
 # PyTorch for its ResNet50 in the same run. GPU_CHECK_PRECISION (default tf32) is the packages'; for fp16,
 # GPU_CHECK_REFERENCE names a folder with the same models' fp32 packages, which the CPU runs fast.
 # Writes all of it into bench/results/cuda-DATE.txt, beside the card, the driver and the commit, and
-# ends with 1 if a check failed. BUILD is the folder with the programs (default build).
+# ends with 1 if a check failed. BUILD is the folder with the programs (default CLOCKWORK_BUILD, build): of
+# a clone, after `make build` and `cmake --build build`, or of a folder made by gpu_bundle.sh.
+# GPU_CHECK_RESULTS names another folder for the file.
 # Where there is no GPU it says "skipped: no CUDA device" and ends with 77.
 set -u
 
 top=$(cd "$(dirname "$0")/.." && pwd)
-build=${1:-$top/build}
+build=${1:-${CLOCKWORK_BUILD:-$top/build}}
 [ $# -gt 0 ] && shift
 if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >/dev/null 2>&1; then
   echo "skipped: no CUDA device"
@@ -41,6 +43,13 @@ check() {
   log=$(mktemp)
   if within "$@" >"$log" 2>&1; then
     outcome=passed
+    # There is a GPU here: a test that saw none has tested nothing.
+    if grep -q 'skipped: no CUDA device' "$log"; then
+      outcome='FAILED: CUDA sees no device'
+      failures=$((failures + 1))
+    elif grep -q '^skipped: ' "$log"; then
+      outcome=$(grep -m 1 '^skipped: ' "$log")
+    fi
   else
     outcome=FAILED
     failures=$((failures + 1))
@@ -72,6 +81,10 @@ numpy.random.default_rng(1).standard_normal(300000, dtype=numpy.float32).tofile(
   return "$status"
 }
 
+# A bundle brings its libraries, which only our own programs are to see.
+theirs=${LD_LIBRARY_PATH:-}
+[ ! -d "$build/lib" ] || export LD_LIBRARY_PATH="$build/lib${theirs:+:$theirs}"
+
 check conformance "$build/tests/conformance_conformance_test_backend"
 check 'loss of every GPU' "$build/tests/conformance_conformance_test_gpu_lost"
 check operations "$build/tests/unit_backend_test_cuda_operations"
@@ -85,7 +98,7 @@ fi
 for package in "$@"; do
   check "timings of $package" "$build/bench/bench_cuda" "$package"
 done
-check 'timings of PyTorch' python3 "$top/bench/cuda_peers.py"
+check 'timings of PyTorch' env LD_LIBRARY_PATH="$theirs" python3 "$top/bench/cuda_peers.py"
 
 echo "$failures failed; see $file"
 [ "$failures" -eq 0 ]

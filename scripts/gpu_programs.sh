@@ -1,4 +1,5 @@
-# Sourced by gpu_run.sh and gpu_peer.sh: our programs in the background, ended in order. Wants $build.
+# Sourced by gpu_run.sh and gpu_peer.sh: our programs in the background, ended in order. Wants
+# $build, $top and $out.
 
 # A bundle brings its libraries; only our own programs are to see them.
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
@@ -6,6 +7,16 @@ ours() {
   program=$1
   shift
   LD_LIBRARY_PATH="$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$build/$program" "$@"
+}
+
+# packages WORDS...: what zoo/build.py makes of them; its Python must have onnx.
+packages() {
+  zoo_python=$build-venv/bin/python
+  [ -x "$zoo_python" ] || zoo_python=python3
+  (
+    [ ! -d "$build/lib" ] || LD_LIBRARY_PATH="$build/lib:$LD_LIBRARY_PATH"
+    "$zoo_python" "$top/zoo/build.py" "$@" --compiler "$build/compile_model" --precision tf32
+  ) >"$out/zoo.log" 2>&1 || { tail -n 3 "$out/zoo.log" >&2; exit 1; }
 }
 
 started="" # pids, the last that was started first: it ends first

@@ -4,8 +4,9 @@
 #
 #   scripts/gpu_run.sh [OUT]                 (default out/gpu-DATE)
 #
-# Runs in a clone (after `make build zoo`) or in a folder made by gpu_bundle.sh, on a machine that has
-# a GPU, cuDNN and Python with numpy, pandas and matplotlib; with onnx it makes the packages itself.
+# Runs in a clone (after `make build setup-zoo`) or in a folder made by gpu_bundle.sh, on a machine that
+# has a GPU, cuDNN and Python with numpy, pandas and matplotlib, in a bundle also with onnx: packages that
+# lack in GPU_RUN_ZOO are made.
 # What it leaves in OUT: both telemetry files, the graphs, summary.txt, the programs' logs.
 #
 #   GPU_RUN_SECONDS             480     how long requests are sent
@@ -37,10 +38,7 @@ mkdir -p "$out"
 . "$top/scripts/gpu_programs.sh"
 
 echo "packages: $zoo"
-(
-  [ ! -d "$build/lib" ] || LD_LIBRARY_PATH="$build/lib:$LD_LIBRARY_PATH"
-  python3 "$top/zoo/build.py" seed -o "$zoo" --compiler "$build/compile_model" --precision tf32
-) >"$out/zoo.log" 2>&1 || { tail -n 3 "$out/zoo.log" >&2; exit 1; }
+packages seed -o "$zoo"
 
 export CLOCKWORK_MODEL_DIR="$zoo" CLOCKWORK_LOG_DIR="$out" CLOCKWORK_DISABLE_INPUTS=1
 (ours worker --backend cuda ${GPU_RUN_GPUS:+--gpus "$GPU_RUN_GPUS"} \
