@@ -23,6 +23,9 @@ ERRORS = {
     "completion": ("worker_exec_complete", "expected_exec_complete"),
 }
 
+# Histograms hold whole numbers: in these units a share of a hundredth of a percent keeps its digits.
+PPM = 1_000_000
+
 # Directions of an error.  Each is a distribution over all actions: an action that took longer
 # than predicted counts as under-predicted by the difference and as over-predicted by 0.
 OVER, UNDER, ABSOLUTE = "over", "under", "absolute"
@@ -164,6 +167,7 @@ class ActionAggregate(Aggregate):
         self.batched = IntervalSums()
         self.batched_squared = IntervalSums()
         self.sizes = _ErrorSizes()
+        self.shares = Histogram()  # absolute errors of durations, ppm; a group is an action type
 
     def add(self, rows, intervals, controller):
         del controller  # actions are counted, whoever sent them
@@ -173,6 +177,11 @@ class ActionAggregate(Aggregate):
             chosen = succeeded & (rows["action_type"] == action)
             for kind, (actual, expected) in ERRORS.items():
                 self.sizes.add(action, kind, rows[actual][chosen] - rows[expected][chosen])
+        actual, expected = (rows[name] for name in ERRORS["prediction"])
+        predicted = succeeded & numpy.isin(rows["action_type"], list(ACTION_NAMES)) & (expected > 0)
+        actual, expected = actual[predicted], expected[predicted]
+        parts = numpy.rint(numpy.abs(actual - expected) / expected * PPM)
+        self.shares.add(parts, rows["action_type"][predicted])
         infers = succeeded & (rows["action_type"] == telemetry.INFER)
         batch = rows["batch_size"][infers]
         self.batched.add(intervals[infers], batch)
@@ -186,6 +195,10 @@ class ActionAggregate(Aggregate):
     def error(self, action, kind, direction):
         """How large an error is, in ns: a distribution over all actions that succeeded."""
         return self.sizes.distribution(action, kind, direction, self.count(action))
+
+    def prediction_error_share(self, action):
+        """How large the absolute error of a duration is, in ppm of what was predicted."""
+        return self.shares.distribution(action)
 
 
 class _ErrorSizes:

@@ -19,7 +19,7 @@ common.require("process.py", "numpy", "pandas", "matplotlib")
 import numpy  # noqa: E402
 
 from common import aggregates, figures, telemetry  # noqa: E402
-from common.aggregates import ABSOLUTE, ACTION_NAMES, ERRORS, OVER, UNDER  # noqa: E402
+from common.aggregates import ABSOLUTE, ACTION_NAMES, ERRORS, OVER, PPM, UNDER  # noqa: E402
 
 SUMMARY_QUANTILES = (("p50", 0.5), ("p99", 0.99), ("p9999", 0.9999))
 NS_PER_S, NS_PER_MS, NS_PER_US = 1e9, 1e6, 1e3
@@ -88,6 +88,11 @@ def summarize(run):
                 for quantile_name, share in SUMMARY_QUANTILES:
                     key = f"{action_name}_{kind}_error_{name}{quantile_name}_us"
                     yield key, f"{errors.quantile(share) / NS_PER_US:.3f}"
+    for action, action_name in ACTION_NAMES.items():
+        shares = actions.prediction_error_share(action)
+        for quantile_name, share in SUMMARY_QUANTILES:
+            key = f"{action_name}_prediction_error_{quantile_name}_percent"
+            yield key, f"{shares.quantile(share) / PPM * 100:.4f}"
 
 
 def write_summary(run, path):

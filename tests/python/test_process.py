@@ -1,6 +1,7 @@
 """process.py and the readers under it: python3 -m unittest discover -s tests/python"""
 
 import contextlib
+import functools
 import gzip
 import importlib.util
 import io
@@ -62,15 +63,23 @@ def request(at_s, result=0, latency=5 * MS, model_id=0, cold=0, deadline=100 * M
     return row
 
 
-def action(at_s, kind=telemetry.INFER, status=0, batch=1, duration_error=0, completion_error=0):
+def action(
+    at_s,
+    kind=telemetry.INFER,
+    status=0,
+    batch=1,
+    duration_error=0,
+    completion_error=0,
+    predicted=3 * MS,
+):
     row = dict.fromkeys(ACTION_COLUMNS, 0)
     row.update(
         t=START + round(at_s * SECOND),
         action_type=kind,
         status=status,
         batch_size=batch,
-        expected_exec_duration=3 * MS,
-        worker_exec_duration=3 * MS + duration_error,
+        expected_exec_duration=predicted,
+        worker_exec_duration=predicted + duration_error,
         expected_exec_complete=4 * MS,
         worker_exec_complete=4 * MS + completion_error,
     )
@@ -517,6 +526,34 @@ class NumbersTest(LogsTestCase):
         self.assertAlmostEqual(error["load_completion_error_over_p99_us"], 700, delta=0.7)
         self.assertEqual(error["load_completion_error_under_p99_us"], 0)
 
+    def test_errors_as_a_share_of_what_was_predicted(self):
+        load = functools.partial(action, 0, kind=telemetry.LOAD)
+        infers = [action(0, predicted=4 * MS, duration_error=-1 * MS)] * 60
+        infers += [action(0, predicted=MS, duration_error=3 * MS)] * 40
+        loads = [load(predicted=8 * MS, duration_error=400 * US)] * 98
+        loads += [load(predicted=10 * MS, duration_error=-125 * US)] * 101
+        loads += [load(predicted=2 * MS, duration_error=5 * MS)]
+        unpredicted = [load(predicted=0, duration_error=9 * MS)] * 300
+        refused = [load(status=11, duration_error=-3 * MS)] * 300
+        evicts = [action(0, kind=telemetry.EVICT, duration_error=SECOND)] * 300
+        self.write_logs([request(0)], infers + loads + unpredicted + refused + evicts)
+        summary = self.summarize()
+        self.assertEqual(summary["load_actions"], "500")
+        percents = {
+            "infer_prediction_error_p50_percent": 25,
+            "infer_prediction_error_p99_percent": 300,
+            "infer_prediction_error_p9999_percent": 300,
+            "load_prediction_error_p50_percent": 1.25,
+            "load_prediction_error_p99_percent": 5,
+            "load_prediction_error_p9999_percent": 250,
+        }
+        for key, percent in percents.items():
+            self.assertAlmostEqual(float(summary[key]), percent, delta=percent / 1000, msg=key)
+
+    def test_errors_without_any_prediction_have_no_share(self):
+        self.write_logs([request(0)], [action(0, predicted=0, duration_error=MS)])
+        self.assertEqual(self.summarize()["infer_prediction_error_p99_percent"], "nan")
+
     def test_tail_points_reach_from_the_smallest_to_the_largest(self):
         histogram = Histogram()
         histogram.add(numpy.arange(1, 1001))
@@ -541,6 +578,11 @@ class ResultsTest(LogsTestCase):
             for action in ("infer", "load")
             for kind in ("prediction", "completion")
             for sign in ("", "over_", "under_")
+            for quantile in ("p50", "p99", "p9999")
+        ]
+        + [
+            f"{action}_prediction_error_{quantile}_percent"
+            for action in ("infer", "load")
             for quantile in ("p50", "p99", "p9999")
         ]
     )
