@@ -23,7 +23,7 @@ ERRORS = {
     "completion": ("worker_exec_complete", "expected_exec_complete"),
 }
 
-# Histograms hold whole numbers: in these units a share of a hundredth of a percent keeps its digits.
+# Histograms hold whole numbers; in this unit even a share far below a percent keeps its digits.
 PPM = 1_000_000
 
 # Directions of an error.  Each is a distribution over all actions: an action that took longer

@@ -7,6 +7,8 @@
 #include "base/check.h"
 #include "model/status.h"
 
+enum { PPM = 1000000 };
+
 static void add_error(struct summary_errors *errors, int64_t actual_ns, int64_t expected_ns) {
   const int64_t error_ns = actual_ns - expected_ns;
   if (error_ns == 0) {
@@ -15,6 +17,13 @@ static void add_error(struct summary_errors *errors, int64_t actual_ns, int64_t 
     histogram_record(&errors->under, error_ns);
   } else {
     histogram_record(&errors->over, -error_ns);
+  }
+}
+
+static void add_share(struct histogram *shares, int64_t actual_ns, int64_t expected_ns) {
+  if (expected_ns > 0) {
+    const double error_ns = fabs((double)(actual_ns - expected_ns));
+    histogram_record(shares, (int64_t)rint(error_ns / (double)expected_ns * PPM));
   }
 }
 
@@ -57,6 +66,8 @@ void summary_on_action(struct summary *summary, const struct telemetry_action *r
   }
   add_error(&summary->prediction[row->action_type & 3], row->worker_exec_duration,
             row->expected_exec_duration);
+  add_share(&summary->prediction_shares[row->action_type & 3], row->worker_exec_duration,
+            row->expected_exec_duration);
   add_error(&summary->completion[row->action_type & 3], row->worker_exec_complete,
             row->expected_exec_complete);
   if (row->action_type == ACTION_INFER) {
@@ -77,14 +88,15 @@ static void print_percent(FILE *file, const char *key, double part_of_one) {
 }
 
 static void print_quantiles(FILE *file, const char *prefix, const struct histogram *histogram,
-                            double unit_ns, const char *unit) {
+                            double unit, const char *unit_name, int decimals) {
   static const struct {
     const char *name;
     double share;
   } QUANTILES[] = {{"p50", 0.5}, {"p99", 0.99}, {"p9999", 0.9999}};
   for (size_t i = 0; i < sizeof(QUANTILES) / sizeof(QUANTILES[0]); i++) {
-    const int64_t ns = histogram_quantile(histogram, QUANTILES[i].share);
-    fprintf(file, "%s_%s_%s: %.3f\n", prefix, QUANTILES[i].name, unit, (double)ns / unit_ns);
+    const int64_t value = histogram_quantile(histogram, QUANTILES[i].share);
+    fprintf(file, "%s_%s_%s: %.*f\n", prefix, QUANTILES[i].name, unit_name, decimals,
+            (double)value / unit);
   }
 }
 
@@ -99,7 +111,7 @@ static void print_error_quantiles(FILE *file, const char *prefix, const struct h
   }
   all->counts[0] += zeros;
   all->count += zeros;
-  print_quantiles(file, prefix, all, (double)NS_PER_US, "us");
+  print_quantiles(file, prefix, all, (double)NS_PER_US, "us", 3);
   free(all);
 }
 
@@ -132,7 +144,7 @@ static void print_requests(const struct summary *summary, double duration_s, FIL
     }
   }
   fprintf(file, "late_answers: %" PRIu64 "\n", succeeded - summary->met);
-  print_quantiles(file, "latency", &summary->latency, (double)NS_PER_MS, "ms");
+  print_quantiles(file, "latency", &summary->latency, (double)NS_PER_MS, "ms", 3);
   fprintf(file, "latency_max_ms: %.3f\n", (double)summary->latency.max / (double)NS_PER_MS);
   fprintf(file, "cold_starts: %" PRIu64 "\n", summary->cold_starts);
 }
@@ -153,9 +165,13 @@ void summary_print(const struct summary *summary, FILE *file) {
   print_errors(file, "infer", "completion", &summary->completion[ACTION_INFER]);
   print_errors(file, "load", "prediction", &summary->prediction[ACTION_LOAD]);
   print_errors(file, "load", "completion", &summary->completion[ACTION_LOAD]);
+  print_quantiles(file, "infer_prediction_error", &summary->prediction_shares[ACTION_INFER],
+                  PPM / 100.0, "percent", 4);
+  print_quantiles(file, "load_prediction_error", &summary->prediction_shares[ACTION_LOAD],
+                  PPM / 100.0, "percent", 4);
   fprintf(file, "evict_actions: %" PRIu64 "\n", summary->actions[ACTION_EVICT]);
   fprintf(file, "failed_actions: %" PRIu64 "\n", summary->actions_failed);
-  print_quantiles(file, "cold_latency", &summary->cold_latency, (double)NS_PER_MS, "ms");
+  print_quantiles(file, "cold_latency", &summary->cold_latency, (double)NS_PER_MS, "ms", 3);
   fprintf(file, "requests_per_infer: %.3f\n",
           share(summary->batched, summary->actions[ACTION_INFER]));
   print_percent(file, "gpu_busy_percent", (double)summary->busy_ns / capacity_ns);

@@ -20,8 +20,8 @@ struct summary_errors {
   uint64_t exact_count;
 };
 
-/* 800 kB: on the heap. All zero but `begin_ns`, `gpus`, `best_ns` and `package_of_model`: nothing
- * seen. */
+/* A megabyte: on the heap. All zero but `begin_ns`, `gpus`, `best_ns` and `package_of_model`:
+ * nothing seen. */
 struct summary {
   int64_t begin_ns; /* rows whose t is before are left out */
   uint32_t gpus;    /* in the cluster */
@@ -46,6 +46,9 @@ struct summary {
   int64_t busy_ns;                     /* of executions */
   struct summary_errors prediction[4]; /* by action type: LOAD and INFER are filled */
   struct summary_errors completion[4];
+  /* |actual - expected| of durations, in parts per million of what was expected; nothing of an
+   * expected 0. By action type. */
+  struct histogram prediction_shares[4];
 };
 
 void summary_on_request(struct summary *summary, const struct telemetry_request *row);

@@ -77,6 +77,13 @@ for key in requests duration_s goodput_rps slo_met_percent result_0 result_4 col
     [ "$(value $key "$work/processed/summary.txt")" = "$told" ] ||
         fail "$key: $told here, $(value $key "$work/processed/summary.txt") by process.py"
 done
+# Quantiles come from histograms here and there, whose bins differ.
+for key in infer_prediction_error_p99_percent load_prediction_error_p50_percent \
+    load_prediction_error_p99_percent; do
+    echo "$(value $key "$work/told") $(value $key "$work/processed/summary.txt")" |
+        awk '{ off = $1 - $2; exit !($1 > 0 && $2 > 0 && off * off <= (0.02 * $2) ^ 2) }' ||
+        fail "$key: $(value $key "$work/told") here, $(value $key "$work/processed/summary.txt") by process.py"
+done
 
 simulate "$CLOCKWORK_BUILD" --out "$work/columns" --columns >"$work/told" || fail "exit code $? with --columns"
 [ "$(value trace_hash "$work/told")" = "$hash" ] || fail "telemetry in columns changed the run"
