@@ -3,7 +3,7 @@
 #
 #   scripts/gpu_bundle.sh FOLDER [BUILD]
 #
-# FOLDER/build has the programs, tests and benchmarks of BUILD (default build) and the shared libraries
+# FOLDER/build has the programs, tests and benchmarks of BUILD (default CLOCKWORK_BUILD, build) and the shared libraries
 # they need but for the C library's own, which the machine must have at least as new as this one;
 # beside it lie the scripts, the zoo's generators and the figures. On the GPU machine:
 #
@@ -16,23 +16,24 @@ if [ $# -lt 1 ]; then
   exit 2
 fi
 folder=$1
-build=${2:-$top/build}
+build=${2:-${CLOCKWORK_BUILD:-$top/build}}
 if [ ! -x "$build/worker" ]; then
   echo "gpu_bundle.sh: no worker in $build; run \`make build\` first" >&2
   exit 2
 fi
-# Those of the programs that `make build` makes are current then; benchmark and tests it doesn't make.
-cmake --build "$build" --target worker controller client compile_model check_model simulate bench_cuda \
-  conformance_conformance_test_backend conformance_conformance_test_gpu_lost \
-  unit_backend_test_cuda_operations >/dev/null
+programs='worker controller client compile_model check_model simulate'
+tests='conformance_conformance_test_backend conformance_conformance_test_gpu_lost
+  unit_backend_test_cuda_operations'
+# `make build` makes neither tests nor benchmarks.
+# shellcheck disable=SC2086
+cmake --build "$build" --target $programs bench_cuda $tests >/dev/null
 
 mkdir -p "$folder/build/lib" "$folder/build/bench" "$folder/build/tests"
-for name in worker controller client compile_model check_model simulate; do
+for name in $programs; do
   cp "$build/$name" "$folder/build/"
 done
 cp "$build/bench/bench_cuda" "$folder/build/bench/"
-for name in conformance_conformance_test_backend conformance_conformance_test_gpu_lost \
-  unit_backend_test_cuda_operations; do
+for name in $tests; do
   cp "$build/tests/$name" "$folder/build/tests/"
 done
 find "$folder/build" -type f ! -path '*/lib/*' -exec ldd {} + |
